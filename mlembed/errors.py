@@ -1,0 +1,122 @@
+"""The errors mlembed raises.
+
+    MlembedError
+    ├── SettingsError         (ValueError)   a setting or reference is malformed
+    ├── DeclarationError      (TypeError)    a Record, transform or trainer declares the impossible
+    ├── MissingExtraError     (ImportError)  an optional library is not installed
+    ├── SchemaError           (ValueError)   a record does not fit the bundle's columns
+    ├── InferenceError        (RuntimeError) the graph failed on a record that fits
+    ├── BundleError           (ValueError)   a bundle is malformed
+    │   ├── IntegrityError                   its bytes are not the bytes that were published
+    │   └── GoldenError                      it does not reproduce its own golden rows
+    ├── RegistryError         (OSError)      a registry cannot be read or written
+    │   ├── NotFoundError     (LookupError)  no such model, version or alias
+    │   └── ConflictError                    someone else published or promoted first
+    ├── TrainingError         (RuntimeError) the offline trainer stopped
+    │   ├── DataError         (ValueError)   the table cannot be trained on
+    │   ├── LoweringError     (TypeError)    an estimator has no exact ONNX form
+    │   ├── ProofError                       graph and estimator disagree
+    │   └── GateError                        the candidate is not good enough to publish
+    └── MonitoringError       (RuntimeError) the prediction log cannot be judged
+
+Every message says where, what was expected and the remedy; none shows a field's value,
+because messages end in logs and records hold personal data. Every error survives pickling.
+"""
+
+from __future__ import annotations
+
+
+class MlembedError(Exception):
+    """Base of every error mlembed raises."""
+
+
+class SettingsError(MlembedError, ValueError):
+    """A setting or a model reference is malformed."""
+
+
+class DeclarationError(MlembedError, TypeError):
+    """A Record, transform or trainer declares what cannot be served."""
+
+
+class MissingExtraError(MlembedError, ImportError):
+    """An optional library is needed and not installed."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(purpose, extra)
+        self.purpose = purpose
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.purpose} needs the extra '{self.extra}': pip install 'mlembed[{self.extra}]'"
+
+
+class SchemaError(MlembedError, ValueError):
+    """A record does not fit the bundle's columns.
+
+    Attributes:
+        bundle: The bundle, as `name@version`.
+        problems: One sentence a bad field, none with its value.
+    """
+
+    def __init__(self, bundle: str, problems: tuple[str, ...]) -> None:
+        super().__init__(bundle, problems)
+        self.bundle = bundle
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return (
+            f"record does not fit {self.bundle}: {'; '.join(self.problems)}. "
+            f"Its columns: python -m mlembed inspect {self.bundle}"
+        )
+
+
+class InferenceError(MlembedError, RuntimeError):
+    """The graph failed on a record that fits its columns."""
+
+
+class BundleError(MlembedError, ValueError):
+    """A bundle is malformed."""
+
+
+class IntegrityError(BundleError):
+    """A bundle's bytes are not the bytes that were published."""
+
+
+class GoldenError(BundleError):
+    """A bundle does not reproduce its own golden rows on this machine."""
+
+
+class RegistryError(MlembedError, OSError):
+    """A registry cannot be read or written."""
+
+
+class NotFoundError(RegistryError, LookupError):
+    """A registry holds no such model, version or alias."""
+
+
+class ConflictError(RegistryError):
+    """Another publisher came first; nothing was changed."""
+
+
+class TrainingError(MlembedError, RuntimeError):
+    """The offline trainer stopped; nothing was published."""
+
+
+class DataError(TrainingError, ValueError):
+    """The table cannot be trained on."""
+
+
+class LoweringError(TrainingError, TypeError):
+    """An estimator or transform has no exact ONNX form."""
+
+
+class ProofError(TrainingError):
+    """Graph and estimator disagree, so the bundle would be wrong."""
+
+
+class GateError(TrainingError):
+    """The candidate is not good enough to be published."""
+
+
+class MonitoringError(MlembedError, RuntimeError):
+    """The prediction log cannot be judged."""
