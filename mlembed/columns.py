@@ -18,6 +18,7 @@ UnknownRule = Literal["rare", "missing", "error"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 UNKNOWN_RULES: tuple[UnknownRule, ...] = get_args(UnknownRule)
 MISSING = math.nan
+MAX_CODES = 250  # trees with native categories take at most 255, rare and missing among them
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,10 @@ class Category:
 
     def __post_init__(self) -> None:
         if self.unknown not in UNKNOWN_RULES:
+            raise DeclarationError(f"Category(unknown={self.unknown!r}): expected {UNKNOWN_RULES}")
+        if not (1 <= self.max_size <= MAX_CODES and self.min_count >= 1):
             raise DeclarationError(
-                f"Category(unknown={self.unknown!r}): expected {UNKNOWN_RULES}"
-            )
-        if not (1 <= self.max_size <= 250 and self.min_count >= 1):
-            raise DeclarationError(
-                "Category: min_count must be at least 1 and max_size between 1 and 250, "
-                "because trees with native categories take at most 255 of them"
+                f"Category: min_count must be at least 1 and max_size between 1 and {MAX_CODES}"
             )
 
 

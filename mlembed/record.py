@@ -6,7 +6,7 @@ carries the result, so hosts need neither the class nor pydantic to be served.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import types
 import typing
@@ -25,7 +25,7 @@ _KINDS: dict[type, Kind] = {
     int: "integer",
     float: "number",
     str: "category",
-    datetime.datetime: "timestamp",
+    dt.datetime: "timestamp",
 }
 
 
@@ -112,7 +112,7 @@ def _bound(field: FieldInfo, closed: str, opened: str) -> tuple[float | None, bo
     for item in field.metadata:
         for attribute in (closed, opened):
             value = getattr(item, attribute, None)
-            if isinstance(value, datetime.datetime):
+            if isinstance(value, dt.datetime):
                 value = value.timestamp()
             if value is not None:
                 return float(value), attribute == opened

@@ -16,8 +16,11 @@ from mlembed.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
+_BOOLEANS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_MIN_QUEUE_BYTES = 65_536
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,11 @@ class Settings:
                 ("poll_seconds", "0 or more", self.poll_seconds >= 0),
                 ("start_seconds", "more than 0", self.start_seconds > 0),
                 ("threads", "1 or more", self.threads >= 1),
-                ("queue_bytes", "at least 65536", self.queue_bytes >= 65_536),
+                (
+                    "queue_bytes",
+                    f"at least {_MIN_QUEUE_BYTES}",
+                    self.queue_bytes >= _MIN_QUEUE_BYTES,
+                ),
                 ("flush_seconds", "more than 0", self.flush_seconds > 0),
             )
             if not good
@@ -97,9 +104,7 @@ def default_log_dir(environment: Mapping[str, str]) -> Path:
 def _read(name: str, kind: str, text: str) -> object:
     try:
         if kind == "bool":
-            if text.lower() not in _TRUE | _FALSE:
-                raise ValueError
-            return text.lower() in _TRUE
+            return _BOOLEANS[text.lower()]
         return {"int": int, "float": float, "Path": Path, "str": str}[kind](text)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise SettingsError(f"MLEMBED_{name.upper()}: expected {kind}") from error

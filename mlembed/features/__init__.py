@@ -9,6 +9,7 @@ Missing in, missing out: NaN passes through every transform.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def difference(left: str | Transform, right: str | Transform) -> Transform:
 def bucket(column: str | Transform, edges: Sequence[float]) -> Transform:
     """Return how many of the increasing *edges* are at most x: 0 to `len(edges)`."""
     values = tuple(float(edge) for edge in edges)
-    if not values or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    if not values or any(a >= b for a, b in itertools.pairwise(values)):
         raise DeclarationError("bucket: edges must be strictly increasing, and at least one")
     return _declare("bucket", (column,), edges=values)
 

@@ -50,7 +50,7 @@ class Prediction:
         "version",
     )
 
-    def __init__(  # noqa: PLR0913  positional for speed: one call a prediction
+    def __init__(  # noqa: PLR0913, PLR0917  positional for speed
         self,
         score: float,
         label: Any,

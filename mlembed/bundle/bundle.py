@@ -1,0 +1,162 @@
+"""A bundle in memory: verified bytes, and how they are written and read.
+
+Every file is read once, hashed, and those same bytes are used, so nothing can change
+between the check and the use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from mlembed.bundle import strictjson
+from mlembed.bundle.manifest import MAX_MANIFEST_BYTES, File, Manifest
+from mlembed.errors import BundleError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_ROLES = {
+    "model.onnx": "model",
+    "golden.json": "golden",
+    "reference.json": "reference",
+    "card.md": "card",
+    "evaluation.json": "evaluation",
+    "proof.json": "proof",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A whole bundle whose bytes have been checked.
+
+    Attributes:
+        id: sha256 of the manifest's bytes, in hex.
+        manifest: The parsed manifest.
+        manifest_bytes: The bytes the id stands for.
+        files: Contents by file name, the manifest left out.
+    """
+
+    id: str
+    manifest: Manifest
+    manifest_bytes: bytes = dataclasses.field(repr=False)
+    files: Mapping[str, bytes] = dataclasses.field(repr=False)
+
+    def json(self, path: str) -> Any:
+        """Parse the file at *path*.
+
+        Raises:
+            BundleError: If the bundle has no such file or it is not JSON.
+        """
+        if path not in self.files:
+            raise BundleError(f"{self.manifest.title} has no {path}; train or pack it again")
+        return strictjson.loads(self.files[path], f"{self.manifest.title}: {path}")
+
+
+def pack(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Make a bundle of *files*, whose list in *manifest* is filled in.
+
+    Raises:
+        BundleError: If a file's name has no role in a bundle or the manifest is malformed.
+    """
+    unknown = sorted(set(files) - set(_ROLES))
+    if unknown:
+        raise BundleError(f"a bundle holds {sorted(_ROLES)}; not {unknown}")
+    listed = tuple(
+        File(path=path, size=len(data), sha256=sha256(data), role=_ROLES[path])
+        for path, data in sorted(files.items())
+    )
+    manifest = dataclasses.replace(manifest, files=listed)
+    manifest.check()
+    data = manifest.to_bytes()
+    return Bundle(id=sha256(data), manifest=manifest, manifest_bytes=data, files=dict(files))
+
+
+def unpack(
+    manifest_bytes: bytes, read: Callable[[File], bytes], expected_id: str | None = None
+) -> Bundle:
+    """Check a bundle whose files *read* fetches, one call a file.
+
+    Args:
+        manifest_bytes: The bytes of manifest.json.
+        read: Returns the bytes of a listed file; `FileNotFoundError` where there is none.
+        expected_id: The id that was asked for, or None to accept any.
+
+    Raises:
+        IntegrityError: If a byte differs or a file is missing; lists every such file.
+        BundleError: If the manifest is malformed.
+    """
+    bundle_id = sha256(manifest_bytes)
+    if expected_id is not None and bundle_id != expected_id:
+        raise IntegrityError(
+            f"manifest.json: sha256 is {bundle_id[:12]}, expected {expected_id[:12]}. "
+            "The stored bundle was changed; publish it again"
+        )
+    manifest = Manifest.from_bytes(manifest_bytes)
+    files: dict[str, bytes] = {}
+    problems = []
+    for file in manifest.files:
+        try:
+            data = read(file)
+        except FileNotFoundError:
+            problems.append(f"{file.path} is missing")
+            continue
+        if len(data) != file.size or sha256(data) != file.sha256:
+            problems.append(f"{file.path} is not the file that was published")
+        files[file.path] = data
+    if problems:
+        raise IntegrityError(
+            f"{manifest.title} ({bundle_id[:12]}): {'; '.join(problems)}. "
+            "Publish the bundle again from its trainer"
+        )
+    return Bundle(id=bundle_id, manifest=manifest, manifest_bytes=manifest_bytes, files=files)
+
+
+def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
+    """Read and check the bundle in the directory *path*.
+
+    Raises:
+        IntegrityError: If a file is changed, missing or not listed.
+        BundleError: If there is no readable bundle.
+    """
+    try:
+        present = {entry.name for entry in os.scandir(path)}
+        with (path / "manifest.json").open("rb") as file:
+            manifest_bytes = file.read(MAX_MANIFEST_BYTES + 1)
+        bundle = unpack(manifest_bytes, lambda file: (path / file.path).read_bytes(), expected_id)
+    except OSError as error:
+        raise BundleError(
+            f"{path} holds no readable bundle ({error.strerror}); expected a directory with "
+            "manifest.json, as `mlembed train --output` writes it"
+        ) from error
+    extra = sorted(present - set(bundle.files) - {"manifest.json"})
+    if extra:
+        raise IntegrityError(
+            f"{path}: {extra} not listed in manifest.json; remove them or fetch the bundle again"
+        )
+    return bundle
+
+
+def write_directory(bundle: Bundle, path: Path) -> None:
+    """Write *bundle* into the new directory *path*; the manifest last, so a torn write shows.
+
+    Raises:
+        BundleError: If the directory cannot be made or is there already.
+    """
+    try:
+        path.mkdir(parents=True)
+        for name, data in bundle.files.items():
+            (path / name).write_bytes(data)
+        (path / "manifest.json").write_bytes(bundle.manifest_bytes)
+    except OSError as error:
+        raise BundleError(
+            f"cannot write the bundle to {path}: {error.strerror}; name a new, writable directory"
+        ) from error
+
+
+def sha256(data: bytes) -> str:
+    """Return the sha256 of *data* in hex."""
+    return hashlib.sha256(data).hexdigest()

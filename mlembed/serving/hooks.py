@@ -1,0 +1,46 @@
+"""Let others see predictions on the caller's thread: actions, requests, tests.
+
+A hook never changes an answer: what it raises is logged and dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlembed.serving.prediction import Prediction
+
+_LOG = logging.getLogger("mlembed")
+
+_hooks: tuple[PredictionHook, ...] = ()
+
+
+class PredictionHook(Protocol):
+    """Sees each single prediction on the caller's thread, after the decision."""
+
+    def __call__(self, prediction: Prediction, /) -> None:
+        """Return within microseconds; a raised exception is logged and dropped."""
+
+
+def subscribe(hook: PredictionHook) -> Callable[[], None]:
+    """Call *hook* with every prediction of this process; return the function that ends it."""
+    global _hooks  # noqa: PLW0603  a tuple replaced whole, so that readers need no lock
+    _hooks = (*_hooks, hook)
+
+    def unsubscribe() -> None:
+        global _hooks  # noqa: PLW0603
+        _hooks = tuple(other for other in _hooks if other is not hook)
+
+    return unsubscribe
+
+
+def notify(prediction: Prediction) -> None:
+    """Show *prediction* to every hook."""
+    for hook in _hooks:
+        try:
+            hook(prediction)
+        except Exception:  # noqa: BLE001  the host's answer must not depend on a hook
+            _LOG.exception("prediction hook %r failed; the prediction stands", hook)

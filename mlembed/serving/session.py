@@ -1,0 +1,128 @@
+"""Run a packed graph; the only module that knows onnxruntime.
+
+Each thread binds its own input and output buffers once, so one row costs one call into the
+runtime and no allocation. Only the runtime's public interface is used.
+"""
+
+from __future__ import annotations
+
+import os
+
+# onnxruntime 1.29 and later starts an uploader on import, and a process forked after that hangs
+# at exit; a user who wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+
+from mlembed.errors import BundleError, InferenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_DOUBLE = "tensor(double)"
+
+
+class Row:
+    """One thread's bound buffers: write `cells`, call `run`, read `scores`.
+
+    Attributes:
+        cells: Writable bytes of the input row, `n_columns` native doubles.
+        run: Runs the graph on the row.
+        scores: The output as doubles, `n_outputs` long.
+    """
+
+    __slots__ = ("_arrays", "cells", "run", "scores")
+
+    def __init__(self, session: ort.InferenceSession, n_columns: int, n_outputs: int) -> None:
+        x = np.zeros((1, n_columns))
+        y = np.zeros((1, n_outputs))
+        binding = session.io_binding()
+        binding.bind_input(
+            session.get_inputs()[0].name, "cpu", 0, np.float64, x.shape, x.ctypes.data
+        )
+        binding.bind_output(
+            session.get_outputs()[0].name, "cpu", 0, np.float64, y.shape, y.ctypes.data
+        )
+        self._arrays = (x, y, binding)
+        self.cells = x.data.cast("B")
+        self.scores = y.data.cast("B").cast("d")
+        self.run = _runner(session, binding)
+
+
+def _runner(session: ort.InferenceSession, binding: Any) -> Callable[[], None]:
+    run = session.run_with_iobinding
+
+    def run_row() -> None:
+        run(binding)
+
+    return run_row
+
+
+class Session:
+    """A loaded graph with one input `x: double[N, n_columns]`.
+
+    Args:
+        model: Bytes of the ONNX model; external data is refused by loading from bytes.
+        threads: CPU threads within one operation.
+
+    Attributes:
+        n_columns: Width of the input.
+        n_outputs: Width of the first output.
+
+    Raises:
+        BundleError: If the bytes are no model this runtime can run, or its shape is another.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime raises its own types, which are not public
+            raise BundleError(
+                f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
+                "Install the version that the manifest's runtime names, or pack the model again"
+            ) from error
+        source, target = self._session.get_inputs(), self._session.get_outputs()
+        if len(source) != 1 or source[0].type != _DOUBLE or len(source[0].shape) != 2:  # noqa: PLR2004
+            raise BundleError("a bundle's graph takes one input, x: double[N, n_columns]")
+        if target[0].type != _DOUBLE or len(target[0].shape) != 2:  # noqa: PLR2004
+            raise BundleError("a bundle's graph gives its scores as double[N, k]")
+        self._input, self._output = source[0].name, target[0].name
+        self.n_columns = int(source[0].shape[1])
+        self.n_outputs = int(target[0].shape[1])
+
+    def row(self) -> Row:
+        """Return new buffers for one row, for the calling thread alone."""
+        return Row(self._session, self.n_columns, self.n_outputs)
+
+    def run_matrix(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score many rows.
+
+        Args:
+            x: Rows, `(n_records, n_columns)`.
+
+        Returns:
+            Scores, `(n_records,)` for one output, else `(n_records, n_outputs)`.
+
+        Raises:
+            InferenceError: If the runtime fails.
+        """
+        try:
+            (y,) = self._session.run([self._output], {self._input: x})
+        except Exception as error:
+            raise InferenceError(f"onnxruntime failed: {_first_line(error)}") from error
+        scores = np.asarray(y)
+        return scores[:, 0] if self.n_outputs == 1 else scores
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
