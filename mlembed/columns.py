@@ -140,8 +140,8 @@ class Column:
             column = cls(**values)
         except TypeError as error:
             raise DeclarationError(f"column {data['name']!r} is malformed: {error}") from error
-        if column.kind not in KINDS or not isinstance(column.name, str) or not column.name:
-            raise DeclarationError(f"a column's kind is one of {KINDS} and its name is not empty")
+        if column.kind not in KINDS or not str(column.name).isidentifier():
+            raise DeclarationError(f"a column's kind is one of {KINDS}, its name an identifier")
         return column
 
 

@@ -6,6 +6,7 @@
     ├── MissingExtraError     (ImportError)  an optional library is not installed
     ├── SchemaError           (ValueError)   a record does not fit the bundle's columns
     ├── InferenceError        (RuntimeError) the graph failed on a record that fits
+    ├── OutcomeError          (ValueError)   a reported outcome cannot be joined to a prediction
     ├── BundleError           (ValueError)   a bundle is malformed
     │   ├── IntegrityError                   its bytes are not the bytes that were published
     │   └── GoldenError                      it does not reproduce its own golden rows
@@ -72,6 +73,10 @@ class SchemaError(MlembedError, ValueError):
 
 class InferenceError(MlembedError, RuntimeError):
     """The graph failed on a record that fits its columns."""
+
+
+class OutcomeError(MlembedError, ValueError):
+    """A reported outcome says nothing or cannot be joined to a prediction."""
 
 
 class BundleError(MlembedError, ValueError):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mlembed")
 
-_hooks: tuple[PredictionHook, ...] = ()
+subscribed: tuple[PredictionHook, ...] = ()
 
 
 class PredictionHook(Protocol):
@@ -27,19 +27,19 @@ class PredictionHook(Protocol):
 
 def subscribe(hook: PredictionHook) -> Callable[[], None]:
     """Call *hook* with every prediction of this process; return the function that ends it."""
-    global _hooks  # noqa: PLW0603  a tuple replaced whole, so that readers need no lock
-    _hooks = (*_hooks, hook)
+    global subscribed  # noqa: PLW0603  a tuple replaced whole, so that readers need no lock
+    subscribed = (*subscribed, hook)
 
     def unsubscribe() -> None:
-        global _hooks  # noqa: PLW0603
-        _hooks = tuple(other for other in _hooks if other is not hook)
+        global subscribed  # noqa: PLW0603
+        subscribed = tuple(other for other in subscribed if other is not hook)
 
     return unsubscribe
 
 
 def notify(prediction: Prediction) -> None:
     """Show *prediction* to every hook."""
-    for hook in _hooks:
+    for hook in subscribed:
         try:
             hook(prediction)
         except Exception:  # noqa: BLE001  the host's answer must not depend on a hook

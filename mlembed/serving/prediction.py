@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from mlembed.telemetry.ids import uuid7
+
 Reason = Literal["ok", "fallback", "abstain"]
-
-_MASK_62 = (1 << 62) - 1
-
-
-def uuid7(milliseconds: int, sequence: int) -> str:
-    """Format a UUIDv7 (RFC 9562, section 5.7).
-
-    Args:
-        milliseconds: Unix time.
-        sequence: 74 bits that make the id unique; what exceeds them is dropped.
-    """
-    high = (milliseconds & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | (sequence >> 62) & 0xFFF
-    low = 0x8000_0000_0000_0000 | sequence & _MASK_62
-    text = f"{high:016x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Prediction:

@@ -1,0 +1,279 @@
+"""Answer for many records: their columns become the matrix that the graph reads.
+
+The trainer uses this same code, so a table means the same offline and in the host.
+A mapping of columns, Arrow, pandas and polars tables are all read through the few methods they
+share; none of those libraries is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlembed.errors import SchemaError
+from mlembed.serving.fields import MAX_INTEGER, FieldProblem, convert
+from mlembed.telemetry.events import Entry, Source
+from mlembed.telemetry.ids import SEQUENCE, uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlembed.columns import Column
+    from mlembed.serving.decision import Decide
+    from mlembed.serving.encoder import Encoder
+    from mlembed.serving.prediction import Prediction, Reason
+
+    UnknownCells = dict[str, dict[int, str]]
+
+
+_EVENT_ROWS = 256  # rows one event holds, so that it stays below 64 KiB
+
+
+class Batch:
+    """The answers for many records, in their order.
+
+    Attributes:
+        scores: `(n_records,)`.
+        model: Name of the model.
+        version: Version that answered; empty where none could.
+        error: What failed, where the fallback answers for all; empty otherwise.
+    """
+
+    def __init__(
+        self,
+        scores: NDArray[np.float64],
+        decide: Decide,
+        model: str,
+        version: str,
+        time_ns: int,
+        error: str = "",
+    ) -> None:
+        self.scores = scores
+        self.model = model
+        self.version = version
+        self.error = error
+        self.time_ns = time_ns
+        self.sequences = [SEQUENCE.next() for _ in range(0, len(scores), _EVENT_ROWS)]
+        self._decide = decide
+
+    @classmethod
+    def repeat(cls, failed: Prediction, n_records: int) -> Batch:
+        """Give the fallback's answer for every record."""
+        scores = np.full(n_records, failed.score)
+        return cls(
+            scores,
+            lambda _: (None, "fallback"),
+            failed.model,
+            failed.version,
+            failed.time_ns,
+            failed.error,
+        )
+
+    @property
+    def labels(self) -> list[bool | None]:
+        """The decided class of each record; None where the model abstains or gives a quantity."""
+        return [self._decide(score)[0] for score in self.scores.tolist()]
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """ok, fallback or abstain, for each record."""
+        return [self._decide(score)[1] for score in self.scores.tolist()]
+
+    @property
+    def ids(self) -> list[str]:
+        """An id for each record, `<event>/<row>`; give it back to `Model.outcome`."""
+        events = [uuid7(self.time_ns // 1_000_000, sequence) for sequence in self.sequences]
+        return [
+            f"{events[row // _EVENT_ROWS]}/{row % _EVENT_ROWS}" for row in range(len(self.scores))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self)} by {self.model}@{self.version}>"
+
+
+def batch_entries(
+    source: Source,
+    batch: Batch,
+    matrix: NDArray[np.float64],
+    unknown: UnknownCells,
+    latency_ns: int,
+) -> Iterator[Entry]:
+    """Yield the log entries of *batch*, at most 256 rows each."""
+    for event, sequence in enumerate(batch.sequences):
+        start = event * _EVENT_ROWS
+        rows = slice(start, start + _EVENT_ROWS)
+        strange = {
+            name: {
+                row - start: value for row, value in cells.items() if row // _EVENT_ROWS == event
+            }
+            for name, cells in unknown.items()
+        }
+        yield Entry(
+            *(source, batch.time_ns, sequence, latency_ns, batch.scores[rows], "ok", "", None),
+            *(matrix[rows], strange, None),
+        )
+
+
+def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], UnknownCells]:
+    """Encode a table.
+
+    Args:
+        encoder: Encoder of the bundle.
+        data: Mapping of columns, or an Arrow, pandas or polars table; one value a record.
+
+    Returns:
+        The matrix, `(n_records, n_columns)`, and for each category the rows whose value stands
+        outside its vocabulary, with that value.
+
+    Raises:
+        SchemaError: Listing every column that is missing, ragged, unknown or holds bad values.
+    """
+    arrays = _aligned(encoder, data)
+    n_records = max(len(array) for array in arrays if array is not None)
+    matrix = np.full((n_records, len(arrays)), np.nan)
+    unknown: UnknownCells = {}
+    problems = []
+    for i, (column, array) in enumerate(zip(encoder.columns, arrays, strict=True)):
+        if array is None:
+            continue
+        try:
+            matrix[:, i], strange = _encode(column, encoder.codes[i], array)
+        except FieldProblem as problem:
+            problems.append(f"'{column.name}' {problem}")
+            continue
+        if strange:
+            unknown[column.name] = strange
+    if problems:
+        raise SchemaError(encoder.title, tuple(problems))
+    return matrix, unknown
+
+
+def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | None]:
+    """Return the array of each column, None where a nullable one is not given."""
+    given = _names(data)
+    problems = [f"'{name}' is no column" for name in sorted(set(given) - set(encoder.names))]
+    arrays: list[NDArray[Any] | None] = []
+    for column in encoder.columns:
+        arrays.append(None)
+        if column.name in given:
+            try:
+                arrays[-1] = _array(data[column.name])
+            except FieldProblem as problem:
+                problems.append(f"'{column.name}' {problem}")
+        elif not column.nullable:
+            problems.append(f"'{column.name}' is missing")
+    lengths = sorted({len(array) for array in arrays if array is not None})
+    if len(lengths) > 1:
+        problems.append(f"columns differ in length: {lengths}")
+    if problems or not lengths:
+        raise SchemaError(encoder.title, tuple(problems) or ("the table has no columns",))
+    return arrays
+
+
+def _encode(
+    column: Column, codes: Mapping[Any, float], array: NDArray[Any]
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    if column.kind == "category":
+        return _encode_category(column, codes, array)
+    if column.kind == "timestamp" and array.dtype.kind == "M":
+        return _check(column, _epoch_seconds(array)), {}
+    if array.dtype.kind in "fiub":
+        return _check(column, array.astype(np.float64)), {}
+    return _convert_each(column, codes, array), {}
+
+
+def _encode_category(
+    column: Column, codes: Mapping[Any, float], array: NDArray[Any]
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    values = array.tolist()
+    found = [codes.get(value) if isinstance(value, str) else None for value in values]
+    strange: dict[int, str] = {}
+    for row, code in enumerate(found):
+        if code is None:
+            found[row] = _convert_at(column, codes, values[row], row)
+            if isinstance(values[row], str):
+                strange[row] = values[row]
+    return np.array(found, dtype=np.float64), strange
+
+
+def _convert_each(
+    column: Column, codes: Mapping[Any, float], array: NDArray[Any]
+) -> NDArray[np.float64]:
+    return np.array(
+        [_convert_at(column, codes, value, row) for row, value in enumerate(array.tolist())],
+        dtype=np.float64,
+    )
+
+
+def _convert_at(column: Column, codes: Mapping[Any, float], value: Any, row: int) -> float:
+    try:
+        return convert(column, codes, value)
+    except FieldProblem as problem:
+        raise FieldProblem(f"{problem}, first in row {row}") from problem
+
+
+def _check(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    missing = np.isnan(values)
+    bad = {"is missing": missing & (not column.nullable), "is not finite": np.isinf(values)}
+    if column.minimum is not None or column.maximum is not None:
+        bad[f"is outside {column.range_text}"] = _outside(column, values)
+    if column.kind == "integer":
+        bad["has a fraction"] = ~missing & (values != np.floor(values))
+        bad["is beyond 2**53"] = np.abs(values) > MAX_INTEGER
+    if column.kind == "boolean":
+        bad["is not true or false"] = ~missing & (values != 0) & (values != 1)
+    for text, rows in bad.items():
+        if rows.any():
+            raise FieldProblem(f"{text} in {rows.sum()} rows, first in row {rows.argmax()}")
+    return values
+
+
+def _outside(column: Column, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    outside = np.zeros(len(values), dtype=bool)
+    if column.minimum is not None:
+        low = column.minimum
+        outside |= (values <= low) if column.exclusive_minimum else (values < low)
+    if column.maximum is not None:
+        high = column.maximum
+        outside |= (values >= high) if column.exclusive_maximum else (values > high)
+    return outside
+
+
+def _epoch_seconds(array: NDArray[Any]) -> NDArray[np.float64]:
+    seconds = array.astype("datetime64[us]").astype(np.int64) / 1e6
+    seconds[np.isnat(array)] = np.nan
+    return seconds
+
+
+def _names(data: Any) -> list[str]:
+    if hasattr(data, "column_names"):
+        return list(data.column_names)
+    names = data.keys() if callable(getattr(data, "keys", None)) else getattr(data, "columns", ())
+    return [str(name) for name in names or ()]
+
+
+def _array(values: Any) -> NDArray[Any]:
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    array = np.asarray(values) if isinstance(values, np.ndarray) else _from_sequence(values)
+    if array.ndim != 1:
+        raise FieldProblem(f"has {array.ndim} dimensions, expected 1")
+    return array
+
+
+def _from_sequence(values: Any) -> NDArray[Any]:
+    items = list(values)
+    if all(type(item) in (int, float) for item in items):
+        try:
+            return np.array(items, dtype=np.float64)
+        except OverflowError:
+            pass
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array

@@ -1,0 +1,201 @@
+"""Keep the right version of a model in service while the host runs.
+
+A new version replaces the old one by one assignment, after its bytes were verified and its golden
+rows reproduced; whatever fails leaves the last good version serving.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Literal
+
+from mlembed.errors import BundleError, MlembedError, RegistryError
+from mlembed.serving.loading import Served
+
+if TYPE_CHECKING:
+    from mlembed.registry import BundleSource
+    from mlembed.registry.pointer import Ref, Target
+    from mlembed.settings import Settings
+
+    State = Literal["NOT_READY", "READY", "STALE", "ERROR"]
+
+_LOG = logging.getLogger("mlembed")
+_MAX_DOUBLINGS = 4
+_RETRY_SECONDS = 1.0
+
+overrides: dict[str, Served] = {}
+_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+_inherited: list[Served] = []
+
+
+class Handle:
+    """The live link between a reference and the version that serves it.
+
+    Args:
+        ref: What to serve.
+        source: The registry.
+        settings: Threads, pauses and waits.
+
+    Attributes:
+        current: The version in service; None until the first prediction, and in a fresh fork.
+        error: What the last look at the registry failed with, or None.
+    """
+
+    def __init__(self, ref: Ref, source: BundleSource, settings: Settings) -> None:
+        self.ref = ref
+        self.current: Served | None = overrides.get(ref.name)
+        self.error: MlembedError | None = None
+        self._source = source
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._refused: Target | None = None
+        self._inherited: Served | None = None
+        _handles.add(self)
+
+    @property
+    def state(self) -> State:
+        """NOT_READY before the first load, READY, STALE (last good serves) or ERROR."""
+        if self.current is None:
+            return "NOT_READY" if self.error is None else "ERROR"
+        return "READY" if self.error is None else "STALE"
+
+    def ready(self) -> Served:
+        """Return the version in service, loading the first one if there is none yet.
+
+        Raises:
+            RegistryError: If another thread is still loading it after `start_seconds`.
+            MlembedError: Whatever keeps the first version from loading.
+        """
+        if not self._lock.acquire(timeout=self._settings.start_seconds):
+            raise RegistryError(
+                f"{self.ref} is still loading after {self._settings.start_seconds:g} s; "
+                "raise start_seconds or look at the registry"
+            )
+        try:
+            if self._inherited is not None:
+                self.current, self._inherited = self._inherited, None
+                self._start_thread()
+            if self.current is None:
+                if self.error is not None and time.monotonic() < self._not_before:
+                    raise self.error.with_traceback(None)
+                self._look()
+            if self.current is None:
+                raise (self.error or RegistryError(f"{self.ref} is closed")).with_traceback(None)
+            return self.current
+        finally:
+            self._lock.release()
+
+    def refresh(self) -> bool:
+        """Look at the registry now; return whether another version came into service.
+
+        Never raises for a registry or bundle that fails: `state` and `error` tell.
+        """
+        with self._lock:
+            before = self.current
+            self._look()
+            return self.current is not before
+
+    def close(self) -> None:
+        """Stop looking for new versions."""
+        self._stop.set()
+
+    def _look(self) -> None:
+        try:
+            target = self._source.resolve(self.ref)
+            serving = self.current
+            if serving is None or target.bundle_id != serving.id:
+                if target == self._refused and serving is not None:
+                    return
+                self.current = self._bring(target)
+                if serving is not None:
+                    _LOG.info("%s: %s replaces %s", self.ref, target.version, serving.version)
+        except MlembedError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001  a host must outlive whatever a registry does
+            self._fail(RegistryError(f"{self.ref}: {type(error).__name__}: {error}"))
+        else:
+            self.error, self._refused, self._failures = None, None, 0
+        self._start_thread()
+
+    def _bring(self, target: Target) -> Served:
+        bundle = self._source.fetch(target)
+        try:
+            return Served(
+                bundle, threads=self._settings.threads, log_features=self._settings.log_features
+            )
+        except BundleError:
+            self._refused = target
+            raise
+
+    def _fail(self, error: MlembedError) -> None:
+        if self.error is None or str(self.error) != str(error):
+            _LOG.warning("%s: %s", self.ref, error)
+        self.error = error
+        self._failures += 1
+        self._not_before = time.monotonic() + _RETRY_SECONDS
+
+    def _start_thread(self) -> None:
+        if self._thread is None and self._settings.poll_seconds > 0 and self.ref.is_alias:
+            self._thread = threading.Thread(
+                target=_refresh_forever,
+                args=(weakref.ref(self), self._stop, self._settings.poll_seconds),
+                name=f"mlembed-refresh-{self.ref.name}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def pause(self) -> float:
+        """Return how many poll intervals to wait: one with jitter, more after failures."""
+        return 2.0 ** min(self._failures, _MAX_DOUBLINGS) * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def forget_parent(self) -> None:
+        """Begin anew in a forked child: no thread, and no session whose threads are gone."""
+        served, self.current = self.current, None
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._thread = None
+        if served is not None:
+            # Dropping a session that owned threads before the fork hangs: it is kept for good.
+            _inherited.append(served)
+            self._inherited = served if self._settings.threads == 1 else None
+
+
+def _refresh_forever(
+    handle: weakref.ref[Handle], stop: threading.Event, poll_seconds: float
+) -> None:
+    factor = random.uniform(0.8, 1.2)  # noqa: S311  spreads hosts, guards nothing
+    while not stop.wait(poll_seconds * factor):
+        live = handle()
+        if live is None:
+            return
+        live.refresh()
+        factor = live.pause()
+        del live
+
+
+def override(name: str, served: Served | None) -> None:
+    """Put *served* in front of every handle of the model *name*; None ends it."""
+    if served is None:
+        overrides.pop(name, None)
+    else:
+        overrides[name] = served
+    for handle in list(_handles):
+        if handle.ref.name == name:
+            handle.current = served
+
+
+def _after_fork() -> None:
+    for handle in list(_handles):
+        handle.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,172 @@
+"""Speak to the OpenTelemetry that the host has set up; do nothing where it has none.
+
+No provider is ever set here, and OpenTelemetry is not even imported unless the host has. Spans,
+log records and metrics are made on the writer's thread with the times of the call.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mlembed.telemetry.events import (
+    OUTCOME,
+    PREDICTION,
+    SCOPE,
+    SCOPE_VERSION,
+    SEVERITY_NUMBER,
+    SEVERITY_TEXT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+    from mlembed.telemetry.events import AttributeValue, Entry, Outcome
+
+_API = ("opentelemetry._logs", "opentelemetry.trace", "opentelemetry.metrics")
+_DURATION_BUCKETS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
+    *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+
+
+class HostTelemetry:
+    """The host's logger, tracer and meter, as far as it has set them up.
+
+    Args:
+        export_features: Whether log records hold the features.
+
+    Attributes:
+        traces: Whether a tracer provider is set; the caller's thread then notes its span.
+    """
+
+    def __init__(self, *, export_features: bool) -> None:
+        self.export_features = export_features
+        self.traces = False
+        self._logger: Any = None
+        self._tracer: Any = None
+        self._meters: _Meters | None = None
+
+    def look(self) -> None:
+        """Notice providers that the host has set since the last look."""
+        if "opentelemetry" not in sys.modules:
+            return
+        if self._logger is None and (provider := _provider(_API[0], "get_logger_provider")):
+            self._logger = provider.get_logger(SCOPE, SCOPE_VERSION)
+        if self._tracer is None and (provider := _provider(_API[1], "get_tracer_provider")):
+            self._tracer = provider.get_tracer(SCOPE, SCOPE_VERSION)
+            self.traces = True
+        if self._meters is None and (provider := _provider(_API[2], "get_meter_provider")):
+            self._meters = _Meters(provider.get_meter(SCOPE, SCOPE_VERSION))
+
+    def current_span(self) -> SpanContext | None:
+        """Return the context of the caller's span, if one is being recorded or carried."""
+        from opentelemetry import trace
+
+        context = trace.get_current_span().get_span_context()
+        return context if context.is_valid else None
+
+    def trace(self, entry: Entry) -> Entry:
+        """Add the span `predict <model>` under a sampled parent; return *entry* within it."""
+        if self._tracer is None or entry.span is None or not entry.span.trace_flags.sampled:
+            return entry
+        span = self._tracer.start_span(
+            f"predict {entry.source.name}",
+            context=_context(entry.span),
+            start_time=entry.time_ns,
+            attributes={
+                "mlembed.model.name": entry.source.name,
+                "mlembed.model.version": entry.source.version,
+                "mlembed.prediction.id": entry.id,
+            },
+        )
+        span.end(entry.time_ns + entry.latency_ns)
+        return entry._replace(span=span.get_span_context())
+
+    def emit(
+        self, entries: Sequence[Entry], outcomes: Sequence[Outcome], dropped: Mapping[str, int]
+    ) -> None:
+        """Send events and count them, where the host has a logger or a meter."""
+        if self._logger is not None:
+            for entry in entries:
+                body = entry.source.body(entry, features=self.export_features)
+                attributes = entry.source.attributes(entry)
+                self._log(PREDICTION, entry.time_ns, attributes, body, entry.span)
+            for outcome in outcomes:
+                self._log(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+        if self._meters is not None:
+            self._meters.count(entries, outcomes, dropped)
+
+    def _log(
+        self,
+        name: str,
+        time_ns: int,
+        attributes: Mapping[str, AttributeValue],
+        body: str | None,
+        span: SpanContext | None,
+    ) -> None:
+        from opentelemetry._logs import SeverityNumber
+
+        self._logger.emit(
+            timestamp=time_ns,
+            observed_timestamp=time_ns,
+            context=None if span is None else _context(span),
+            severity_number=SeverityNumber(SEVERITY_NUMBER),
+            severity_text=SEVERITY_TEXT,
+            body=body,
+            attributes=dict(attributes),
+            event_name=name,
+        )
+
+
+class _Meters:
+    """The instruments; the host's meter adds them up."""
+
+    def __init__(self, meter: Any) -> None:
+        self._predictions = meter.create_counter("mlembed.predictions", "{prediction}")
+        self._outcomes = meter.create_counter("mlembed.outcomes", "{outcome}")
+        self._dropped = meter.create_counter("mlembed.telemetry.dropped", "{record}")
+        self._duration = meter.create_histogram(
+            "mlembed.predict.duration",
+            "s",
+            explicit_bucket_boundaries_advisory=list(_DURATION_BUCKETS),
+        )
+        self._told: dict[str, int] = {}
+
+    def count(
+        self, entries: Sequence[Entry], outcomes: Sequence[Outcome], dropped: Mapping[str, int]
+    ) -> None:
+        for entry in entries:
+            attributes = {
+                "mlembed.model.name": entry.source.name,
+                "mlembed.model.version": entry.source.version,
+            }
+            if entry.error:
+                attributes["error.type"] = entry.error
+            self._predictions.add(
+                entry.n_records, {**attributes, "mlembed.prediction.reason": entry.reason}
+            )
+            self._duration.record(entry.latency_ns / 1e9, attributes)
+        for outcome in outcomes:
+            self._outcomes.add(1, {"mlembed.model.name": outcome.model})
+        for reason, total in list(dropped.items()):
+            self._dropped.add(total - self._told.get(reason, 0), {"reason": reason})
+            self._told[reason] = total
+
+
+def _provider(module: str, getter: str) -> Any:
+    """Return the provider the host has set, or None: the API's own types do nothing."""
+    api = sys.modules.get(module)
+    if api is None:
+        return None
+    provider = getattr(api, getter)()
+    return None if type(provider).__module__.startswith(_API) else provider
+
+
+def _context(span: SpanContext) -> Context:
+    from opentelemetry import trace
+
+    return trace.set_span_in_context(trace.NonRecordingSpan(span))

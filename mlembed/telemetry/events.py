@@ -1,0 +1,299 @@
+"""Write predictions and outcomes as OpenTelemetry log records in OTLP-JSON.
+
+Features are logged as the host gave them, before any transform, so that they can train the next
+model. The payload is one JSON string in the body: no attribute limit cuts it and no value in it
+can spoil a batch.
+
+Format: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mlembed.errors import OutcomeError
+from mlembed.telemetry.ids import uuid7
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from opentelemetry.trace import SpanContext
+
+    from mlembed.columns import Column
+
+    AttributeValue = str | int | float | bool
+
+PREDICTION, OUTCOME = "mlembed.prediction", "mlembed.outcome"
+SCOPE, SCOPE_VERSION = "mlembed", "0.1.0"
+SEVERITY_NUMBER, SEVERITY_TEXT = 9, "INFO"
+
+
+class Entry(NamedTuple):
+    """One call of `predict` or `predict_batch`, as the caller's thread leaves it.
+
+    Attributes:
+        source: The bundle that answered.
+        time_ns: Unix time of the call.
+        sequence: Makes the id unique within its millisecond.
+        latency_ns: Time to the score.
+        score: The score, or `(n_records,)` of them.
+        reason: ok, fallback or abstain.
+        error: Type of the error behind a fallback; empty otherwise.
+        key: The host's key of the entity, or None.
+        row: The encoded row's bytes, a matrix `(n_records, n_columns)`, or None for a fallback.
+        unknown: Values outside the vocabulary, by column (and row, for a matrix).
+        span: The span that was current, or None.
+    """
+
+    source: Source
+    time_ns: int
+    sequence: int
+    latency_ns: int
+    score: Any
+    reason: str
+    error: str
+    key: str | None
+    row: bytes | NDArray[Any] | None
+    unknown: Mapping[str, Any] | None
+    span: SpanContext | None
+
+    @property
+    def id(self) -> str:
+        """Id of the prediction."""
+        return uuid7(self.time_ns // 1_000_000, self.sequence)
+
+    @property
+    def n_records(self) -> int:
+        """Number of records."""
+        return 1 if self.row is None or isinstance(self.row, bytes) else len(self.row)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The truth about a prediction, as far as it is known.
+
+    Attributes:
+        model: Name of the model.
+        value: What happened: a bool, a number or a class.
+        time_ns: Unix time of the report.
+        prediction_id: Id of the prediction, or empty.
+        key: The host's key of the entity, where there is no id.
+        observed_ns: Unix time when it happened, or None.
+        revision: A higher one replaces a lower.
+    """
+
+    model: str
+    value: AttributeValue
+    time_ns: int
+    prediction_id: str = ""
+    key: str = ""
+    observed_ns: int | None = None
+    revision: int = 0
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return the event's attributes."""
+        values: dict[str, AttributeValue | None] = {
+            "mlembed.model.name": self.model,
+            "mlembed.prediction.id": self.prediction_id or None,
+            "mlembed.prediction.key": self.key or None,
+            "mlembed.outcome.value": self.value,
+            "mlembed.outcome.observed_at": self.observed_ns,
+            "mlembed.outcome.revision": self.revision,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Source:
+    """A loaded bundle, as events name it.
+
+    Args:
+        name: Name of the model.
+        version: Its version.
+        digest: The bundle's id.
+        columns: Columns of its row.
+        log_features: Whether events hold the features.
+    """
+
+    def __init__(
+        self, name: str, version: str, digest: str, columns: Sequence[Column], *, log_features: bool
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.digest = digest
+        self.log_features = log_features
+        self._unpack = struct.Struct(f"={len(columns)}d").unpack
+        self._columns = [(json.dumps(c.name), c.name, _texts(c)) for c in columns]
+
+    def attributes(self, entry: Entry) -> dict[str, AttributeValue]:
+        """Return the attributes of a prediction's event."""
+        values: dict[str, AttributeValue] = {
+            "mlembed.model.name": self.name,
+            "mlembed.model.version": self.version,
+            "mlembed.model.digest": self.digest,
+            "mlembed.prediction.id": entry.id,
+            "mlembed.prediction.count": entry.n_records,
+            "mlembed.prediction.reason": entry.reason,
+            "mlembed.latency": entry.latency_ns / 1e9,
+            "mlembed.sampling.rate": 1.0,
+            "mlembed.payload.encoding": "columns.v1",
+        }
+        if entry.key is not None:
+            values["mlembed.prediction.key"] = entry.key
+        if entry.error:
+            values["error.type"] = entry.error
+        return values
+
+    def body(self, entry: Entry, *, features: bool) -> str:
+        """Return the payload: JSON of columns, features under `f` and scores under `y`."""
+        scores = [entry.score] if np.ndim(entry.score) == 0 else entry.score.tolist()
+        answer = f'"y":{{"score":[{",".join(map(_number, scores))}]}}'
+        if not features or entry.row is None:
+            return f"{{{answer}}}"
+        return f'{{"f":{{{self._features(entry)}}},{answer}}}'
+
+    def _features(self, entry: Entry) -> str:
+        unknown = entry.unknown or {}
+        if isinstance(entry.row, bytes):
+            cells: Iterable[list[float]] = ([value] for value in self._unpack(entry.row))
+            strange = {name: {0: value} for name, value in unknown.items()}
+        else:
+            cells = np.asarray(entry.row).T.tolist()
+            strange = dict(unknown)
+        parts = []
+        for (quoted, name, texts), values in zip(self._columns, cells, strict=True):
+            cell = texts.__getitem__ if texts else _number
+            written = [cell(v) if v == v else "null" for v in values]  # noqa: PLR0124  NaN
+            for row, value in strange.get(name, {}).items():
+                written[row] = json.dumps(value)
+            parts.append(f"{quoted}:[{','.join(written)}]")
+        return ",".join(parts)
+
+
+def unknown_source(name: str) -> Source:
+    """Return the source of an answer that no version of *name* could give."""
+    return Source(name, "", "", (), log_features=False)
+
+
+def make_outcome(
+    model: str,
+    prediction_id: str,
+    value: AttributeValue | None,
+    key: str,
+    observed_at: dt.datetime | None,
+    revision: int,
+) -> Outcome:
+    """Check a report of the truth and stamp it with the time.
+
+    Raises:
+        OutcomeError: If it cannot be joined or says nothing.
+    """
+    if not (prediction_id or key):
+        raise OutcomeError(f"outcome of '{model}': give the prediction's id, or its key")
+    if value is None or value != value:  # noqa: PLR0124  NaN
+        raise OutcomeError(f"outcome of '{model}': expected a bool, a number or a class")
+    if observed_at is not None and observed_at.tzinfo is None:
+        raise OutcomeError(f"outcome of '{model}': observed_at needs a time zone")
+    return Outcome(
+        model=model,
+        value=value if isinstance(value, (bool, str)) else float(value),
+        time_ns=time.time_ns(),
+        prediction_id=prediction_id,
+        key=key,
+        observed_ns=None if observed_at is None else int(observed_at.timestamp() * 1e9),
+        revision=revision,
+    )
+
+
+def prediction_record(entry: Entry) -> str:
+    """Return the log record of *entry* in OTLP-JSON."""
+    source = entry.source
+    return _record(
+        PREDICTION,
+        entry.time_ns,
+        source.attributes(entry),
+        source.body(entry, features=source.log_features),
+        entry.span,
+    )
+
+
+def outcome_record(outcome: Outcome) -> str:
+    """Return the log record of *outcome* in OTLP-JSON."""
+    return _record(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+
+
+def log_line(records: Iterable[str]) -> str:
+    """Return one `LogsData` line that holds *records*, with this process as the resource."""
+    resource = _attributes({"host.name": socket.gethostname(), "process.pid": os.getpid()})
+    scope = json.dumps({"name": SCOPE, "version": SCOPE_VERSION})
+    return (
+        f'{{"resourceLogs":[{{"resource":{{"attributes":{resource}}},'
+        f'"scopeLogs":[{{"scope":{scope},"logRecords":[{",".join(records)}]}}]}}]}}\n'
+    )
+
+
+def _record(
+    name: str,
+    time_ns: int,
+    attributes: Mapping[str, AttributeValue],
+    body: str | None,
+    span: SpanContext | None,
+) -> str:
+    text = "" if body is None else f'"body":{{"stringValue":{json.dumps(body)}}},'
+    trace = ""
+    if span is not None:
+        trace = (
+            f',"traceId":"{span.trace_id:032x}","spanId":"{span.span_id:016x}"'
+            f',"flags":{int(span.trace_flags)}'
+        )
+    return (
+        f'{{"timeUnixNano":"{time_ns}","observedTimeUnixNano":"{time_ns}",'
+        f'"severityNumber":{SEVERITY_NUMBER},"severityText":"{SEVERITY_TEXT}","eventName":"{name}",'
+        f'{text}"attributes":{_attributes(attributes)}{trace}}}'
+    )
+
+
+def _attributes(values: Mapping[str, AttributeValue]) -> str:
+    pairs = (f'{{"key":"{name}","value":{_any_value(value)}}}' for name, value in values.items())
+    return f"[{','.join(pairs)}]"
+
+
+def _any_value(value: AttributeValue) -> str:
+    if isinstance(value, bool):
+        return f'{{"boolValue":{"true" if value else "false"}}}'
+    if isinstance(value, int):
+        return f'{{"intValue":"{value}"}}'
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return f'{{"doubleValue":{value!r}}}'
+        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return f'{{"doubleValue":"{name}"}}'
+    return f'{{"stringValue":{json.dumps(value)}}}'
+
+
+def _texts(column: Column) -> dict[float, str]:
+    """Return the JSON of every coded value; empty for a column of plain numbers."""
+    if column.kind == "boolean":
+        return {0.0: "false", 1.0: "true"}
+    texts = {float(code): json.dumps(value) for code, value in enumerate(column.vocabulary)}
+    if column.kind == "category":
+        texts[float(len(column.vocabulary))] = "null"  # its value stands in the unknown ones
+    return texts
+
+
+def _number(value: Any) -> str:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return "null"
+    return repr(number) if math.isfinite(number) else "null"

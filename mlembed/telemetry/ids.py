@@ -1,0 +1,41 @@
+"""Make prediction ids: unique across threads, processes and forks, ordered by time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+
+_SEQUENCE_BITS = 74
+_MASK_62 = (1 << 62) - 1
+
+
+class Sequence:
+    """Numbers that make ids of the same millisecond differ; drawn anew in a forked child."""
+
+    __slots__ = ("next",)
+
+    def __init__(self) -> None:
+        self._draw()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._draw)
+
+    def _draw(self) -> None:
+        # Half the range, so that counting on from any start never wraps.
+        self.next = itertools.count(secrets.randbits(_SEQUENCE_BITS - 1)).__next__
+
+
+def uuid7(milliseconds: int, sequence: int) -> str:
+    """Format a UUIDv7 (RFC 9562, section 5.7).
+
+    Args:
+        milliseconds: Unix time.
+        sequence: 74 bits that make the id unique; what exceeds them is dropped.
+    """
+    high = (milliseconds & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | (sequence >> 62) & 0xFFF
+    low = 0x8000_0000_0000_0000 | sequence & _MASK_62
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+SEQUENCE = Sequence()
