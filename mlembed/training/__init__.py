@@ -1,0 +1,1 @@
+"""Train offline: from a table and a declaration to a proven bundle."""

@@ -1,0 +1,122 @@
+"""Write decision trees as one `ai.onnx.ml` 5 `TreeEnsemble` with double splits.
+
+Splits and weights stay doubles: an id above 2**24 or an epoch second keeps its branch,
+which the float trees of older operators cannot promise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from onnx import numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlembed.training.lowering.graph import Builder
+
+
+class Mode(enum.IntEnum):
+    """Comparison of a split, true to the left; the numbers are those of the ONNX operator."""
+
+    LTE = 0
+    GTE = 2
+    MEMBER = 6
+
+
+class Child(NamedTuple):
+    """Where a branch leads: a position among the leaves or among the splits."""
+
+    position: int
+    is_leaf: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Split:
+    feature: int
+    mode: Mode
+    value: float
+    when_true: Child
+    when_false: Child
+    nan_is_true: bool
+
+
+class Ensemble:
+    """Trees whose leaves add up, one sum a target; children are made before their parents."""
+
+    def __init__(self) -> None:
+        self._splits: list[_Split] = []
+        self._weights: list[float] = []
+        self._targets: list[int] = []
+        self._members: list[float] = []
+        self._roots: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._roots)
+
+    def leaf(self, weight: float, target: int = 0) -> Child:
+        """Make a leaf that adds *weight* to *target*."""
+        self._weights.append(weight)
+        self._targets.append(target)
+        return Child(len(self._weights) - 1, is_leaf=True)
+
+    def split(
+        self,
+        feature: int,
+        mode: Mode,
+        value: float,
+        when_true: Child,
+        when_false: Child,
+        *,
+        nan_is_true: bool = False,
+    ) -> Child:
+        """Make a split on a comparison with *value*; a missing value takes the branch told."""
+        self._splits.append(_Split(feature, mode, value, when_true, when_false, nan_is_true))
+        return Child(len(self._splits) - 1, is_leaf=False)
+
+    def member_split(
+        self, feature: int, members: Sequence[float], when_true: Child, when_false: Child
+    ) -> Child:
+        """Make a split on being one of *members*, in any order; a missing value is none of them."""
+        if not members:
+            # ONNX Runtime refuses an empty set, and nothing would take this branch.
+            return when_false
+        self._members += [*sorted(members), math.nan]
+        return self.split(feature, Mode.MEMBER, 0.0, when_true, when_false)
+
+    def add(self, root: Child) -> None:
+        """Add the tree under *root* to the sum."""
+        if root.is_leaf:
+            root = self.split(0, Mode.LTE, math.inf, root, root)
+        self._roots.append(root.position)
+
+    def lower(self, builder: Builder, x: str, n_targets: int = 1) -> str:
+        """Add the operator that reads *x*; its output is double[N, n_targets]."""
+        splits = self._splits
+        optional = {"membership_values": _tensor(self._members)} if self._members else {}
+        return builder.node(
+            "TreeEnsemble",
+            x,
+            domain="ai.onnx.ml",
+            n_targets=n_targets,
+            tree_roots=self._roots,
+            nodes_featureids=[split.feature for split in splits],
+            nodes_modes=_tensor([split.mode for split in splits], np.uint8),
+            nodes_splits=_tensor([split.value for split in splits]),
+            nodes_truenodeids=[split.when_true.position for split in splits],
+            nodes_trueleafs=[int(split.when_true.is_leaf) for split in splits],
+            nodes_falsenodeids=[split.when_false.position for split in splits],
+            nodes_falseleafs=[int(split.when_false.is_leaf) for split in splits],
+            nodes_missing_value_tracks_true=[int(split.nan_is_true) for split in splits],
+            leaf_targetids=self._targets,
+            leaf_weights=_tensor(self._weights),
+            **optional,
+        )
+
+
+def _tensor(values: Sequence[float], dtype: type = np.float64) -> object:
+    return numpy_helper.from_array(np.asarray(values, dtype=dtype))

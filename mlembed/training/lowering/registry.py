@@ -1,0 +1,155 @@
+"""Which estimators have an exact ONNX form, and who writes it.
+
+The exact class is looked up, never a parent: a subclass may predict differently, and a graph
+that is nearly right is worse than none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import sklearn.base
+
+from mlembed.errors import LoweringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mlembed.training.lowering.graph import Builder
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """One column of the matrix an estimator is fitted on.
+
+    Attributes:
+        name: Name of the feature.
+        n_codes: Number of codes of a category, from 0 up; 0 for numbers.
+    """
+
+    name: str
+    n_codes: int = 0
+
+
+class Lower(Protocol):
+    """Writes a fitted estimator into a graph."""
+
+    def __call__(
+        self, estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec], /
+    ) -> str:
+        """Add nodes that read *x*, double[N, len(specs)], and return the score, double[N, 1]."""
+
+
+def _clone(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
+    del specs
+    return sklearn.base.clone(estimator)
+
+
+def _accept(estimator: Any) -> None:
+    """Any settings of the estimator can be lowered."""
+
+
+def _no_splits(estimator: Any) -> Mapping[int, Sequence[float]]:
+    """No threshold is known to split the estimator's input."""
+    del estimator
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """What is known about one class of estimators.
+
+    Attributes:
+        lower: Writes the fitted estimator into a graph.
+        prepare: Makes what to fit on a matrix with NaN and codes; a clone where the estimator
+            takes those itself.
+        check: Raises LoweringError for settings that cannot be lowered, before the fit.
+        splits: Thresholds of the fitted estimator by feature position, for the proof.
+    """
+
+    lower: Lower
+    prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone
+    check: Callable[[Any], None] = _accept
+    splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits
+
+
+_FAMILIES: dict[type, Family] = {}
+
+LowerT = TypeVar("LowerT", bound=Lower)
+
+
+def register(
+    *classes: type,
+    prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
+    check: Callable[[Any], None] = _accept,
+    splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits,
+) -> Callable[[LowerT], LowerT]:
+    """Register the decorated function as the lowering of *classes*; the last one registered wins.
+
+    The other arguments are those of `Family`.
+    """
+
+    def decorate(lower: LowerT) -> LowerT:
+        for estimator_class in classes:
+            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits)
+        return lower
+
+    return decorate
+
+
+def registered() -> tuple[type, ...]:
+    """Return the classes that can be lowered, by name."""
+    return tuple(sorted(_FAMILIES, key=lambda item: item.__name__))
+
+
+def family_of(estimator: Any) -> Family:
+    """Return what is known about the class of *estimator*.
+
+    Raises:
+        LoweringError: If its exact class is not registered.
+    """
+    family = _FAMILIES.get(type(estimator))
+    if family is None:
+        raise LoweringError(
+            f"{class_name(estimator)} has no exact ONNX form here. Use one of "
+            f"{', '.join(item.__name__ for item in registered())}, or teach it with "
+            f"@mlembed.training.lowering.register({type(estimator).__name__})"
+        )
+    return family
+
+
+def check(estimator: Any) -> None:
+    """Tell before any training whether *estimator* can be lowered.
+
+    Raises:
+        LoweringError: If its class or one of its settings has no exact ONNX form.
+    """
+    family_of(estimator).check(estimator)
+
+
+def prepare(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
+    """Return what to fit in place of *estimator* on a matrix with NaN and category codes.
+
+    Args:
+        estimator: As the user wrote it, unfitted; it is left as it is.
+        specs: The features, in the order of the matrix.
+
+    Raises:
+        LoweringError: If it cannot be lowered.
+    """
+    check(estimator)
+    return family_of(estimator).prepare(estimator, specs)
+
+
+def split_values(estimator: Any, specs: Sequence[FeatureSpec]) -> dict[str, tuple[float, ...]]:
+    """Return the finite thresholds of a fitted estimator by feature, increasing."""
+    splits = family_of(estimator).splits(estimator)
+    return {
+        specs[position].name: tuple(sorted(set(splits[position]))) for position in sorted(splits)
+    }
+
+
+def class_name(estimator: Any) -> str:
+    """Return the full name of the class of *estimator*."""
+    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
