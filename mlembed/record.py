@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import math
 import types
 import typing
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import Any, Literal, Union
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from mlembed.columns import Category, Column, Kind
 from mlembed.errors import DeclarationError
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
 
 _KINDS: dict[type, Kind] = {
     bool: "boolean",
@@ -63,57 +62,84 @@ def columns_of(record: type[Record]) -> tuple[Column, ...]:
 
 def _column(name: str, field: FieldInfo) -> Column:
     annotation, nullable = _strip_none(field.annotation)
-    kind, vocabulary = _kind(name, annotation)
-    rule = next((item for item in field.metadata if isinstance(item, Category)), None)
+    # `Annotated[float, Field(ge=0)] | None` keeps its range inside the union.
+    inner = FieldInfo.from_annotation(annotation)
+    metadata = [*field.metadata, *inner.metadata]
+    kind, vocabulary = _kind(name, inner.annotation)
+    rule = next((item for item in metadata if isinstance(item, Category)), None)
     if rule is not None and kind != "category":
         raise DeclarationError(f"'{name}' is a {kind}, so Category(...) does not apply")
-    low, low_open = _bound(field, "ge", "gt")
-    high, high_open = _bound(field, "le", "lt")
     return Column(
         name=name,
         kind=kind,
         nullable=nullable,
-        minimum=low,
-        maximum=high,
-        exclusive_minimum=low_open,
-        exclusive_maximum=high_open,
-        unit=field.description or "",
+        unit=field.description or inner.description or "",
         vocabulary=vocabulary,
         declared=bool(vocabulary),
         rule=rule or Category(),
+        **_range(name, kind, metadata),
     )
 
 
 def _strip_none(annotation: Any) -> tuple[Any, bool]:
+    """Return *annotation* without its None, and whether it had one."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal and None in arguments:
+        rest = tuple(argument for argument in arguments if argument is not None)
+        return Literal[rest], True
     if typing.get_origin(annotation) not in (Union, types.UnionType):
         return annotation, False
-    arguments = typing.get_args(annotation)
-    rest = [argument for argument in arguments if argument is not type(None)]
+    rest = tuple(argument for argument in arguments if argument is not type(None))
     return (rest[0] if len(rest) == 1 else annotation), len(rest) < len(arguments)
 
 
 def _kind(name: str, annotation: Any) -> tuple[Kind, tuple[str, ...]]:
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) is Literal:
         values = typing.get_args(annotation)
     elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         values = tuple(member.value for member in annotation)
-    elif annotation in _KINDS:
+    elif isinstance(annotation, type) and annotation in _KINDS:
         return _KINDS[annotation], ()
     else:
         raise DeclarationError(f"'{name}' has a type that is not one number")
-    if not all(isinstance(value, str) for value in values):
-        raise DeclarationError(f"'{name}' has a vocabulary that is not all strings")
+    if not values or not all(isinstance(value, str) for value in values):
+        raise DeclarationError(f"'{name}' has a vocabulary that is empty or not all strings")
     return "category", tuple(values)
 
 
-def _bound(field: FieldInfo, closed: str, opened: str) -> tuple[float | None, bool]:
-    for item in field.metadata:
+def _range(name: str, kind: Kind, metadata: list[Any]) -> dict[str, Any]:
+    """Return the arguments of `Column` that say the range in *metadata*."""
+    low, low_open = _bound(name, metadata, "ge", "gt")
+    high, high_open = _bound(name, metadata, "le", "lt")
+    if kind in ("category", "boolean") and (low is not None or high is not None):
+        raise DeclarationError(f"'{name}' is a {kind}, so a range does not apply")
+    column = {"minimum": low, "maximum": high}
+    column |= {"exclusive_minimum": low_open, "exclusive_maximum": high_open}
+    if low is not None and high is not None:
+        closed = not (low_open or high_open)
+        if not (low < high or (low == high and closed)):
+            raise DeclarationError(f"'{name}' has an empty range")
+    return column
+
+
+def _bound(name: str, metadata: list[Any], closed: str, opened: str) -> tuple[float | None, bool]:
+    for item in metadata:
         for attribute in (closed, opened):
             value = getattr(item, attribute, None)
-            if isinstance(value, dt.datetime):
-                value = value.timestamp()
             if value is not None:
-                return float(value), attribute == opened
+                return _end(name, value), attribute == opened
     return None, False
+
+
+def _end(name: str, value: Any) -> float:
+    if isinstance(value, dt.datetime):
+        if value.tzinfo is None:
+            raise DeclarationError(f"'{name}' has a range without a time zone")
+        value = value.timestamp()
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DeclarationError(f"'{name}' has a range that is not of finite numbers or datetimes")
+    return number

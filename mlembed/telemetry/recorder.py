@@ -55,7 +55,9 @@ class Recorder:
         self._queue: collections.deque[Entry | Outcome | threading.Event] = collections.deque()
         self._append = self._queue.append
         self._wake = threading.Event()
+        self._ending = threading.Event()
         self._start = threading.Lock()
+        self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._warned = False
 
@@ -86,26 +88,42 @@ class Recorder:
         return done.wait(timeout_seconds)
 
     def close(self) -> None:
-        """Write what waits, within two seconds, and give the files their final names."""
-        self.flush(_EXIT_SECONDS)
-        self._store.close()
+        """Write what waits, within two seconds, give the files their names and end the thread.
+
+        A later `append` begins anew.
+        """
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._ending.set()
+            self._wake.set()
+            thread.join(_EXIT_SECONDS)
+        if thread is None or not thread.is_alive():
+            self._drain()
+            with self._writing:
+                self._store.close()
 
     def _start_thread(self) -> None:
         with self._start:
             if self._thread is None:
                 self.bridge.look()
+                self._ending.clear()
                 self._thread = threading.Thread(
                     target=self._write_forever, name="mlembed-writer", daemon=True
                 )
                 self._thread.start()
 
     def _write_forever(self) -> None:
-        while True:
+        while not self._ending.is_set():
             self._wake.wait(self.settings.flush_seconds)
             self._wake.clear()
             self._drain()
+        self._thread = None
 
     def _drain(self) -> None:
+        with self._writing:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
         self.bridge.look()
         while self._queue:
             entries: dict[str, list[Entry]] = {}
