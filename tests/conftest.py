@@ -1,0 +1,65 @@
+"""What every test may ask for, and the promise that none leaves a thread behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bundles import toy_bundle
+from mlembed.registry.file import FileRegistry
+from mlembed.serving import handle
+from mlembed.settings import Settings
+from mlembed.telemetry import recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_END_SECONDS = 5.0
+_DATA = Path(os.environ.get("MLEMBED_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_leaks() -> Iterator[None]:
+    """Close what a test left open, and fail it if a thread of mlembed outlives that."""
+    yield
+    for live in list(handle._handles):
+        live.close()
+    for writer in list(recorder._recorders.values()):
+        writer.close()
+    recorder._recorders.clear()
+    deadline = time.monotonic() + _END_SECONDS
+    for thread in _ours():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert not _ours(), "a thread of mlembed outlives its close()"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings with a log of the test's own and no looks at the registry."""
+    return Settings(log_dir=tmp_path / "log", poll_seconds=0)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FileRegistry:
+    """Return a registry with the toy model as champion."""
+    source = FileRegistry(tmp_path / "registry")
+    source.publish(toy_bundle())
+    source.promote("toy", "champion", "1.0.0")
+    return source
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """Return the folder that holds adult/adult.data; skip where this machine has none."""
+    if not (_DATA / "adult" / "adult.data").is_file():
+        pytest.skip(f"no adult/adult.data in {_DATA}: set MLEMBED_TEST_DATA to the folder above it")
+    return _DATA
+
+
+def _ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("mlembed-")]
