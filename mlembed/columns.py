@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any, Literal, get_args
 
 from mlembed.errors import DeclarationError
@@ -39,10 +40,19 @@ class Category:
     def __post_init__(self) -> None:
         if self.unknown not in UNKNOWN_RULES:
             raise DeclarationError(f"Category(unknown={self.unknown!r}): expected {UNKNOWN_RULES}")
-        if not (1 <= self.max_size <= MAX_CODES and self.min_count >= 1):
+        counts = (self.min_count, self.max_size)
+        if not (
+            all(isinstance(count, int) for count in counts)
+            and 1 <= self.max_size <= MAX_CODES
+            and self.min_count >= 1
+        ):
             raise DeclarationError(
                 f"Category: min_count must be at least 1 and max_size between 1 and {MAX_CODES}"
             )
+
+
+_FLAGS = ("nullable", "exclusive_minimum", "exclusive_maximum", "declared", "rare")
+_RULE_KEYS = {field.name for field in dataclasses.fields(Category)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,18 +141,43 @@ class Column:
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(data, dict) or not {"name", "kind"} <= set(data) <= known:
             raise DeclarationError(f"a column has the keys {sorted(known)}; name and kind are owed")
-        values = dict(data)
-        try:
-            if "vocabulary" in values:
-                values["vocabulary"] = tuple(str(item) for item in values["vocabulary"])
-            if "rule" in values:
-                values["rule"] = Category(**values["rule"])
-            column = cls(**values)
-        except TypeError as error:
-            raise DeclarationError(f"column {data['name']!r} is malformed: {error}") from error
-        if column.kind not in KINDS or not str(column.name).isidentifier():
-            raise DeclarationError(f"a column's kind is one of {KINDS}, its name an identifier")
-        return column
+        rule = data.get("rule", {})
+        problems = [text for text, good in _checks(data).items() if not good]
+        if not (isinstance(rule, dict) and set(rule) <= _RULE_KEYS):
+            problems.append(f"rule has the keys {sorted(_RULE_KEYS)}")
+        if problems:
+            raise DeclarationError(f"a column is malformed: {'; '.join(problems)}")
+        values = data | {"vocabulary": tuple(data.get("vocabulary", ())), "rule": Category(**rule)}
+        return cls(**values)
+
+
+def _checks(data: dict[str, Any]) -> dict[str, bool]:
+    """Return what must hold of a column's JSON, and whether it does."""
+    name, kind, words = data["name"], data["kind"], data.get("vocabulary", [])
+    ends = [data.get(end) for end in ("minimum", "maximum")]
+    return {
+        "name must be an identifier": isinstance(name, str) and name.isidentifier(),
+        f"kind must be one of {KINDS}": isinstance(kind, str) and kind in KINDS,
+        "unit must be text": isinstance(data.get("unit", ""), str),
+        f"{', '.join(_FLAGS)} must be true or false": all(
+            isinstance(data.get(flag, False), bool) for flag in _FLAGS
+        ),
+        "minimum and maximum must be finite numbers": all(
+            end is None or is_finite_number(end) for end in ends
+        ),
+        "vocabulary must be a list of distinct strings": isinstance(words, list)
+        and all(isinstance(word, str) for word in words)
+        and len(set(words)) == len(words),
+        "only a category has a vocabulary": kind == "category"
+        or not (words or data.get("rare") or data.get("declared")),
+    }
+
+
+def is_finite_number(value: object) -> bool:
+    """Tell whether *value* is an int or float that a double can hold; booleans are not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _plain(value: Any) -> Any:

@@ -109,11 +109,12 @@ def _kind(name: str, annotation: Any) -> tuple[Kind, tuple[str, ...]]:
 
 def _range(name: str, kind: Kind, metadata: list[Any]) -> dict[str, Any]:
     """Return the arguments of `Column` that say the range in *metadata*."""
-    low, low_open = _bound(name, metadata, "ge", "gt")
-    high, high_open = _bound(name, metadata, "le", "lt")
-    if kind in ("category", "boolean") and (low is not None or high is not None):
+    low_end, low_open = _bound(metadata, "ge", "gt")
+    high_end, high_open = _bound(metadata, "le", "lt")
+    if kind in ("category", "boolean") and (low_end, high_end) != (None, None):
         raise DeclarationError(f"'{name}' is a {kind}, so a range does not apply")
-    column = {"minimum": low, "maximum": high}
+    low, high = _end(name, low_end), _end(name, high_end)
+    column: dict[str, Any] = {"minimum": low, "maximum": high}
     column |= {"exclusive_minimum": low_open, "exclusive_maximum": high_open}
     if low is not None and high is not None:
         closed = not (low_open or high_open)
@@ -122,16 +123,18 @@ def _range(name: str, kind: Kind, metadata: list[Any]) -> dict[str, Any]:
     return column
 
 
-def _bound(name: str, metadata: list[Any], closed: str, opened: str) -> tuple[float | None, bool]:
+def _bound(metadata: list[Any], closed: str, opened: str) -> tuple[Any, bool]:
     for item in metadata:
         for attribute in (closed, opened):
             value = getattr(item, attribute, None)
             if value is not None:
-                return _end(name, value), attribute == opened
+                return value, attribute == opened
     return None, False
 
 
-def _end(name: str, value: Any) -> float:
+def _end(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
     if isinstance(value, dt.datetime):
         if value.tzinfo is None:
             raise DeclarationError(f"'{name}' has a range without a time zone")

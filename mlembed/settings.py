@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from mlembed.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 _MIN_QUEUE_BYTES = 65_536
+_MAX_SECONDS = 1e7  # four months; a thread cannot wait much longer than a hundred times this
+_LEAST_SECONDS = {"poll_seconds": 0.0, "start_seconds": 0.001, "flush_seconds": 0.001}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +54,13 @@ class Settings:
     flush_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.log_dir == Path():
-            object.__setattr__(self, "log_dir", default_log_dir(os.environ))
-        problems = [
-            f"{name} must be {wanted}"
-            for name, wanted, good in (
-                ("poll_seconds", "0 or more", self.poll_seconds >= 0),
-                ("start_seconds", "more than 0", self.start_seconds > 0),
-                ("threads", "1 or more", self.threads >= 1),
-                (
-                    "queue_bytes",
-                    f"at least {_MIN_QUEUE_BYTES}",
-                    self.queue_bytes >= _MIN_QUEUE_BYTES,
-                ),
-                ("flush_seconds", "more than 0", self.flush_seconds > 0),
-            )
-            if not good
-        ]
+        problems = [f"{name} must be {wanted}" for name, wanted, good in _checks(self) if not good]
         if problems:
             raise SettingsError(f"mlembed settings: {'; '.join(problems)}")
+        folder = Path(self.log_dir)
+        if folder == Path():
+            folder = default_log_dir(os.environ)
+        object.__setattr__(self, "log_dir", folder)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> Settings:
@@ -94,11 +84,33 @@ def default_settings() -> Settings:
 
 
 def default_log_dir(environment: Mapping[str, str]) -> Path:
-    """Return the user's state directory for logs, as the platform has it."""
-    if os.name == "nt":
-        return Path(environment.get("LOCALAPPDATA", Path.home())) / "mlembed" / "log"
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "mlembed" / "log"
+    """Return the user's state directory for logs, as the platform has it.
+
+    Raises:
+        SettingsError: If the user has no home directory.
+    """
+    state = environment.get("LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME")
+    if state:
+        return Path(state) / "mlembed" / "log"
+    try:
+        return Path.home() / ".local" / "state" / "mlembed" / "log"
+    except RuntimeError as error:  # a container's user may have no home
+        raise SettingsError("log_dir: this user has no home; set MLEMBED_LOG_DIR") from error
+
+
+def _checks(settings: Settings) -> Iterator[tuple[str, str, bool]]:
+    """Yield the name of each setting, what it must be, and whether it is."""
+    for name in ("registry", "log_dir"):
+        yield name, "a path or URL", isinstance(getattr(settings, name), (str, os.PathLike))
+    for name in ("log", "log_features", "export_features"):
+        yield name, "true or false", isinstance(getattr(settings, name), bool)
+    for name, least in _LEAST_SECONDS.items():
+        value = getattr(settings, name)
+        wanted = f"seconds between {least:g} and {_MAX_SECONDS:g}"
+        yield name, wanted, type(value) in (int, float) and least <= value <= _MAX_SECONDS
+    for name, least in (("threads", 1), ("queue_bytes", _MIN_QUEUE_BYTES)):
+        value = getattr(settings, name)
+        yield name, f"a whole number, {least} or more", type(value) is int and value >= least
 
 
 def _read(name: str, kind: str, text: str) -> object:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DeclarationError
@@ -82,9 +83,10 @@ def log1p(column: str | Transform) -> Transform:
 
 def clip(column: str | Transform, lower: float, upper: float) -> Transform:
     """Return x held within [lower, upper], in the unit of x."""
-    if not lower <= upper:
+    transform = _declare("clip", (column,), lower=lower, upper=upper)
+    if lower > upper:
         raise DeclarationError(f"clip: lower ({lower:g}) must not exceed upper ({upper:g})")
-    return _declare("clip", (column,), lower=lower, upper=upper)
+    return transform
 
 
 def ratio(numerator: str | Transform, denominator: str | Transform) -> Transform:
@@ -99,10 +101,12 @@ def difference(left: str | Transform, right: str | Transform) -> Transform:
 
 def bucket(column: str | Transform, edges: Sequence[float]) -> Transform:
     """Return how many of the increasing *edges* are at most x: 0 to `len(edges)`."""
-    values = tuple(float(edge) for edge in edges)
+    given = tuple(edges) if isinstance(edges, Iterable) else ()
+    transform = _declare("bucket", (column,), edges=given)
+    values = transform.param("edges")
     if not values or any(a >= b for a, b in itertools.pairwise(values)):
         raise DeclarationError("bucket: edges must be strictly increasing, and at least one")
-    return _declare("bucket", (column,), edges=values)
+    return transform
 
 
 def hour_of_day(column: str | Transform, utc_offset_hours: float = 0.0) -> Transform:
@@ -117,9 +121,10 @@ def day_of_week(column: str | Transform, utc_offset_hours: float = 0.0) -> Trans
 
 def cyclic(column: str | Transform, period: float) -> Transform:
     """Return two features, the sine and cosine of 2*pi*x/period, for values that wrap around."""
-    if not period > 0:
+    transform = _declare("cyclic", (column,), period=period)
+    if period <= 0:
         raise DeclarationError("cyclic: period must be more than 0")
-    return _declare("cyclic", (column,), period=period)
+    return transform
 
 
 def _declare(
@@ -130,8 +135,20 @@ def _declare(
             raise DeclarationError(f"{op}: inputs are column names or transforms")
         if isinstance(item, Transform) and item.width != 1:
             raise DeclarationError(f"{op}: '{item.op}' yields two features and cannot be nested")
-    for name, value in params.items():
-        values = value if isinstance(value, tuple) else (value,)
-        if not all(math.isfinite(number) for number in values):
-            raise DeclarationError(f"{op}: {name} must be finite")
-    return Transform(op, inputs, tuple(params.items()))
+    constants = {
+        name: tuple(_constant(op, name, number) for number in value)
+        if isinstance(value, tuple)
+        else _constant(op, name, value)
+        for name, value in params.items()
+    }
+    return Transform(op, inputs, tuple(constants.items()))
+
+
+def _constant(op: str, name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, str) or not math.isfinite(number):
+        raise DeclarationError(f"{op}: {name} must be a finite number")
+    return number
