@@ -1,0 +1,59 @@
+"""The errors of the actions, part of mlembed's tree.
+
+    MlembedError
+    ├── OutboxError           (OSError)      the outbox cannot be read or written
+    │   └── UnknownActionError (LookupError) it holds no such action
+    ├── PayloadError          (ValueError)   an action cannot be written as JSON
+    ├── DeliveryError         (OSError)      a destination did not take an action
+    └── VerificationError     (ValueError)   a received webhook is not from the sender
+
+None shows a key, a score, a payload, a secret or a URL's path: those end in logs. Every error
+survives pickling.
+"""
+
+from __future__ import annotations
+
+from mlembed.errors import MlembedError
+
+
+class OutboxError(MlembedError, OSError):
+    """The outbox cannot be read or written; what was in it stays as it was."""
+
+
+class UnknownActionError(OutboxError, LookupError):
+    """The outbox holds no action of that id."""
+
+
+class PayloadError(MlembedError, ValueError):
+    """An action's payload is no JSON, or is too large to send."""
+
+
+class DeliveryError(MlembedError, OSError):
+    """A destination did not take an action.
+
+    Attributes:
+        reason: What happened, for people.
+        retry_after: Seconds the destination asked everyone to wait, or None.
+        permanent: Whether sending it again cannot help.
+        reached: Whether the destination answered at all.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        retry_after: float | None = None,
+        permanent: bool = False,  # noqa: FBT001, FBT002  positional, so that it survives pickling
+        reached: bool = True,  # noqa: FBT001, FBT002
+    ) -> None:
+        super().__init__(reason, retry_after, permanent, reached)
+        self.reason = reason
+        self.retry_after = retry_after
+        self.permanent = permanent
+        self.reached = reached
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class VerificationError(MlembedError, ValueError):
+    """A received webhook was not signed by the sender, or not now."""
