@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from mlembed.errors import NotFoundError
 from mlembed.registry.pointer import DEFAULT_ALIAS, Ref, Target
 from mlembed.serving import hooks
+from mlembed.serving.arrays import count_records
 from mlembed.serving.handle import override
+from mlembed.serving.loading import Scored
 from mlembed.telemetry.events import unknown_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mlembed.bundle.bundle import Bundle
     from mlembed.serving.prediction import Prediction, Reason
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 __all__ = ["InMemoryRegistry", "capture_predictions", "override_model"]
 
@@ -47,24 +56,58 @@ class InMemoryRegistry:
         return self._bundles[target.bundle_id]
 
 
-@contextlib.contextmanager
-def override_model(
-    name: str,
-    *,
-    returns: float = 0.0,
-    label: bool | None = None,
-    raises: Exception | None = None,
-) -> Iterator[None]:
+class override_model:  # noqa: N801  used like the function it reads as
     """Make every model called *name* answer *returns*, or fail with *raises*, inside the block.
 
     Records are not read and nothing is logged as a version: it is `override`. Works as a decorator
-    too. A fallback that the host named applies to *raises* as it would to a real failure.
+    too, of plain and coroutine functions; the innermost override answers. A fallback that the host
+    named applies to *raises* as it would to a real failure.
+
+    Args:
+        name: Name of the model.
+        returns: The score.
+        label: The label; None by default.
+        raises: What fails, instead of an answer.
     """
-    override(name, _Canned(name, returns, label=label, error=raises))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        override(name, None)
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        returns: float = 0.0,
+        label: bool | None = None,
+        raises: Exception | None = None,
+    ) -> None:
+        self._name = name
+        self._canned = functools.partial(_Canned, name, returns, label=label, error=raises)
+        self._ends: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        """Begin to answer."""
+        canned: Any = self._canned()
+        self._ends.append(override(self._name, canned))
+
+    def __exit__(self, *_: object) -> None:
+        """Let the model behind answer again."""
+        self._ends.pop()()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return *function* with the override around each call."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self:
+                    return await function(*args, **kwargs)
+
+            return awaited  # type: ignore[return-value]  # a coroutine function, as it was
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self:
+                return function(*args, **kwargs)
+
+        return called
 
 
 @contextlib.contextmanager
@@ -88,7 +131,7 @@ class _Canned:
         self.source = unknown_source(name)
         self.encoder = self.rows = self.row = self
         self.cells = memoryview(b"")
-        self.scores = (score,)
+        self.scores = (float(score),)
         self._label = label
         self._error = error
 
@@ -98,6 +141,11 @@ class _Canned:
 
     def run(self) -> None:
         """Do nothing: the score is given."""
+
+    def score_columns(self, data: Any) -> Scored:
+        if self._error is not None:
+            raise self._error
+        return Scored(np.full(count_records(data), self.scores[0]), None, {})
 
     def decide(self, _score: float) -> tuple[bool | None, Reason]:
         return self._label, "ok"

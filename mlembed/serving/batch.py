@@ -1,8 +1,6 @@
 """Answer for many records: their columns become the matrix that the graph reads.
 
 The trainer uses this same code, so a table means the same offline and in the host.
-A mapping of columns, Arrow, pandas and polars tables are all read through the few methods they
-share; none of those libraries is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.errors import SchemaError
-from mlembed.serving.fields import MAX_INTEGER, FieldProblem, convert
+from mlembed.serving.arrays import column_array, column_names
+from mlembed.serving.fields import MAX_INTEGER, WANTED, FieldProblem, convert, loggable
 from mlembed.telemetry.events import Entry, Source
 from mlembed.telemetry.ids import SEQUENCE, uuid7
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from mlembed.columns import Column
     from mlembed.serving.decision import Decide
     from mlembed.serving.encoder import Encoder
-    from mlembed.serving.prediction import Prediction, Reason
+    from mlembed.serving.prediction import Reason
 
     UnknownCells = dict[str, dict[int, str]]
 
@@ -59,19 +58,6 @@ class Batch:
         self.sequences = [SEQUENCE.next() for _ in range(0, len(scores), _EVENT_ROWS)]
         self._decide = decide
 
-    @classmethod
-    def repeat(cls, failed: Prediction, n_records: int) -> Batch:
-        """Give the fallback's answer for every record."""
-        scores = np.full(n_records, failed.score)
-        return cls(
-            scores,
-            lambda _: (None, "fallback"),
-            failed.model,
-            failed.version,
-            failed.time_ns,
-            failed.error,
-        )
-
     @property
     def labels(self) -> list[bool | None]:
         """The decided class of each record; None where the model abstains or gives a quantity."""
@@ -100,11 +86,15 @@ class Batch:
 def batch_entries(
     source: Source,
     batch: Batch,
-    matrix: NDArray[np.float64],
+    matrix: NDArray[np.float64] | None,
     unknown: UnknownCells,
     latency_ns: int,
 ) -> Iterator[Entry]:
-    """Yield the log entries of *batch*, at most 256 rows each."""
+    """Yield the log entries of *batch*, at most 256 rows each.
+
+    Scores are copied: the host may change its own while they wait.
+    """
+    kind = batch.error.partition(":")[0]
     for event, sequence in enumerate(batch.sequences):
         start = event * _EVENT_ROWS
         rows = slice(start, start + _EVENT_ROWS)
@@ -115,8 +105,9 @@ def batch_entries(
             for name, cells in unknown.items()
         }
         yield Entry(
-            *(source, batch.time_ns, sequence, latency_ns, batch.scores[rows], "ok", "", None),
-            *(matrix[rows], strange, None),
+            *(source, batch.time_ns, sequence, latency_ns, batch.scores[rows].copy()),
+            *("fallback" if kind else "ok", kind, None),
+            *(None if matrix is None else matrix[rows], strange, None),
         )
 
 
@@ -125,7 +116,8 @@ def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], Un
 
     Args:
         encoder: Encoder of the bundle.
-        data: Mapping of columns, or an Arrow, pandas or polars table; one value a record.
+        data: Mapping of columns, or an Arrow, pandas or polars table; one value a record. Times
+            in an array have no zone and are taken as UTC.
 
     Returns:
         The matrix, `(n_records, n_columns)`, and for each category the rows whose value stands
@@ -156,14 +148,14 @@ def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], Un
 
 def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | None]:
     """Return the array of each column, None where a nullable one is not given."""
-    given = _names(data)
+    given = column_names(data)
     problems = [f"'{name}' is no column" for name in sorted(set(given) - set(encoder.names))]
     arrays: list[NDArray[Any] | None] = []
     for column in encoder.columns:
         arrays.append(None)
         if column.name in given:
             try:
-                arrays[-1] = _array(data[column.name])
+                arrays[-1] = column_array(data[column.name])
             except FieldProblem as problem:
                 problems.append(f"'{column.name}' {problem}")
         elif not column.nullable:
@@ -179,12 +171,16 @@ def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | None]:
 def _encode(
     column: Column, codes: Mapping[Any, float], array: NDArray[Any]
 ) -> tuple[NDArray[np.float64], dict[int, str]]:
-    if column.kind == "category":
+    if column.kind == "category" and array.dtype.kind not in "Mm":
         return _encode_category(column, codes, array)
     if column.kind == "timestamp" and array.dtype.kind == "M":
         return _check(column, _epoch_seconds(array)), {}
-    if array.dtype.kind in "fiub":
-        return _check(column, array.astype(np.float64)), {}
+    if array.dtype.kind in "Mm":
+        raise FieldProblem(f"is {array.dtype.name}, expected {WANTED[column.kind]}")
+    if array.dtype.kind in "fiu" or (array.dtype.kind == "b" and column.kind != "timestamp"):
+        values = array.astype(np.float64)
+        if array.dtype.kind == "f" or not (np.abs(values) >= MAX_INTEGER).any():
+            return _check(column, values), {}
     return _convert_each(column, codes, array), {}
 
 
@@ -198,7 +194,7 @@ def _encode_category(
         if code is None:
             found[row] = _convert_at(column, codes, values[row], row)
             if isinstance(values[row], str):
-                strange[row] = values[row]
+                strange[row] = loggable(values[row])
     return np.array(found, dtype=np.float64), strange
 
 
@@ -249,31 +245,3 @@ def _epoch_seconds(array: NDArray[Any]) -> NDArray[np.float64]:
     seconds = array.astype("datetime64[us]").astype(np.int64) / 1e6
     seconds[np.isnat(array)] = np.nan
     return seconds
-
-
-def _names(data: Any) -> list[str]:
-    if hasattr(data, "column_names"):
-        return list(data.column_names)
-    names = data.keys() if callable(getattr(data, "keys", None)) else getattr(data, "columns", ())
-    return [str(name) for name in names or ()]
-
-
-def _array(values: Any) -> NDArray[Any]:
-    if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    array = np.asarray(values) if isinstance(values, np.ndarray) else _from_sequence(values)
-    if array.ndim != 1:
-        raise FieldProblem(f"has {array.ndim} dimensions, expected 1")
-    return array
-
-
-def _from_sequence(values: Any) -> NDArray[Any]:
-    items = list(values)
-    if all(type(item) in (int, float) for item in items):
-        try:
-            return np.array(items, dtype=np.float64)
-        except OverflowError:
-            pass
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array

@@ -6,14 +6,16 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from mlembed.serving.model import RAISE, Model, load
+from mlembed.errors import SettingsError
+from mlembed.serving.fallback import RAISE
+from mlembed.serving.model import Model, load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from mlembed.registry import BundleSource
-    from mlembed.serving.model import Fallback
+    from mlembed.serving.fallback import Fallback
     from mlembed.serving.prediction import Prediction
     from mlembed.settings import Settings
 
@@ -23,7 +25,12 @@ R = TypeVar("R")
 
 class _Predicts:
     def __init__(self, find: Callable[[], Model]) -> None:
-        self._find = functools.cache(find)
+        self._make = find
+        self._made: dict[str, Model] = {}
+
+    def _find(self) -> Model:
+        # Threads that come first together may make one each; all use the one that is kept.
+        return self._made.get("model") or self._made.setdefault("model", self._make())
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a coroutine function is a function too
@@ -66,7 +73,15 @@ def predicts(
         registry: As for `load`.
         fallback: As for `load`.
         settings: As for `load`.
+
+    Raises:
+        SettingsError: If a loaded model is given together with what `load` takes.
     """
     if isinstance(model, Model):
+        if registry is not None or fallback is not RAISE or settings is not None:
+            raise SettingsError(
+                "predicts(model): a loaded model has its own registry, fallback and settings; "
+                "give them to load()"
+            )
         return _Predicts(lambda: model)
     return _Predicts(lambda: load(model, registry=registry, fallback=fallback, settings=settings))

@@ -7,6 +7,7 @@ anything unusual takes the slow path, which gives the same row or names every ba
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import math
 import operator
@@ -14,9 +15,11 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlembed.columns import MISSING, Column
 from mlembed.errors import SchemaError
-from mlembed.serving.fields import ABSENT, MAX_INTEGER, FieldProblem, convert
+from mlembed.serving.fields import ABSENT, MAX_INTEGER, FieldProblem, convert, loggable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     Unknown = dict[str, str]
 
 _MAX = 1.7976931348623157e308
+_NUMBERS = frozenset({float, int, bool, np.float64})
+_MAX_EXTRA, _MAX_NAME = 10, 64
 
 
 class Encoder:
@@ -57,14 +62,26 @@ class Encoder:
         Raises:
             SchemaError: Listing every field that does not fit.
         """
-        is_mapping = type(record) is dict or isinstance(record, Mapping)
-        fast = self._from_mapping if is_mapping else self._from_object
+        if type(record) is dict:
+            fast = self._from_mapping
+        elif _is_mapping(record):
+            record, fast = self._copy(record), self._from_mapping
+        else:
+            fast = self._from_object
         try:
             if fast(record, cells):
                 return None
         except Exception:  # noqa: BLE001, S110  the slow path says what is wrong, and where
             pass
         return self._encode_slowly(record, cells)
+
+    def _copy(self, record: Any) -> dict[Any, Any]:
+        """Return what *record* holds, without what it would make up for a missing key."""
+        try:
+            return {name: record[name] for name in record.keys()}  # noqa: SIM118  no iterator owed
+        except Exception as error:
+            problem = f"the record cannot be read: it raised {type(error).__name__}"
+            raise SchemaError(self.title, (problem,)) from error
 
     def _encode_slowly(self, record: Any, cells: memoryview) -> Unknown | None:
         values, unknown, problems = [], {}, []
@@ -75,11 +92,11 @@ class Encoder:
                 if isinstance(value, enum.Enum):
                     value = value.value
                 if column.kind == "category" and isinstance(value, str) and value not in codes:
-                    unknown[column.name] = value
+                    unknown[column.name] = loggable(value)
             except FieldProblem as problem:
                 problems.append(f"'{column.name}' {problem}")
-        if isinstance(record, Mapping):
-            problems += [f"'{name}' is no column" for name in _extra(record, self.names)]
+        if type(record) is dict:
+            problems += _extra(record, self.names)
         if problems:
             raise SchemaError(self.title, tuple(problems))
         self._pack(cells, 0, *values)
@@ -89,7 +106,12 @@ class Encoder:
         """Build the fast path; its source holds positions only, never a name or value of data."""
         n = len(self.columns)
         variables = [f"v{i}" for i in range(n)]
-        env: dict[str, Any] = {"pack": self._pack, "nan": MISSING}
+        env: dict[str, Any] = {
+            "pack": self._pack,
+            "nan": MISSING,
+            "datetime": dt.datetime,
+            "numbers": _NUMBERS,
+        }
         cells, checks = [], []
         for i, (column, codes) in enumerate(zip(self.columns, self.codes, strict=True)):
             env[f"n{i}"], env[f"t{i}"] = column.name, codes
@@ -132,9 +154,14 @@ def _expressions(column: Column, i: int) -> tuple[str, list[str]]:
         cell, check = v, f"(type({v}) is int and lo{i} <= {v} <= hi{i})"
     elif column.kind == "timestamp":
         cell = f"{v}.timestamp()"
-        check = f"{v}.tzinfo is not None and lo{i} <= {v}.timestamp() <= hi{i}"
+        check = (
+            f"(isinstance({v}, datetime) and {v}.tzinfo is not None"
+            f" and lo{i} <= {v}.timestamp() <= hi{i})"
+        )
     else:
-        cell, check = v, f"lo{i} <= {v} <= hi{i}"
+        # The type is looked at: a float32 or an array would compare by rules of its own.
+        known = f"(type({v}) is float or type({v}) in numbers)"
+        cell, check = v, f"({known} and lo{i} <= {v} <= hi{i})"
     if not column.nullable:
         return cell, [check] if check else []
     return f"(nan if {v} is None else {cell})", [f"({v} is None or {check})"] if check else []
@@ -152,16 +179,33 @@ def _limits(column: Column) -> tuple[float, float]:
     return max(low, -widest), min(high, widest)
 
 
+def _is_mapping(record: Any) -> bool:
+    """Tell whether fields are keys: in a mapping, and in rows such as sqlite's and pandas'."""
+    if isinstance(record, Mapping):
+        return True
+    kind = type(record)
+    return hasattr(kind, "keys") and hasattr(kind, "__getitem__")
+
+
 def _field(record: Any, name: str) -> Any:
+    if type(record) is dict:
+        return record.get(name, ABSENT)
     try:
-        if isinstance(record, Mapping):
-            return record[name]
         return getattr(record, name)
-    except (KeyError, AttributeError):
+    except AttributeError:
         return ABSENT
     except Exception as error:  # a host's property may raise anything
         raise FieldProblem(f"cannot be read: it raised {type(error).__name__}") from error
 
 
-def _extra(record: Mapping[Any, Any], names: tuple[str, ...]) -> list[str]:
-    return sorted(str(name) for name in list(record) if name not in names)
+def _extra(record: dict[Any, Any], names: tuple[str, ...]) -> list[str]:
+    """Name the first fields that are no columns, and count the others."""
+    extra = [name for name in record if name not in names]
+    shown = sorted(
+        name[:_MAX_NAME] if isinstance(name, str) else f"of type {type(name).__name__}"
+        for name in extra[:_MAX_EXTRA]
+    )
+    problems = [f"'{name}' is no column" for name in shown]
+    if len(extra) > len(shown):
+        problems.append(f"{len(extra) - len(shown)} more fields are no columns")
+    return problems

@@ -11,6 +11,7 @@ import decimal
 import enum
 import math
 import numbers
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from mlembed.columns import MISSING
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 ABSENT = object()
 MAX_INTEGER = 2**53
+MAX_LOGGED = 256
 
-_WANTED = {
+WANTED = {
     "number": "a number",
     "integer": "a whole number",
     "boolean": "true or false",
@@ -45,9 +47,18 @@ def convert(column: Column, codes: Mapping[Any, float], value: Any) -> float:
         value: The field, or `ABSENT`.
 
     Raises:
-        FieldProblem: If the value does not fit.
+        FieldProblem: If the value does not fit, or its own code raises.
     """
-    if value is ABSENT or value is None or _is_nan(value):
+    try:
+        return _convert(column, codes, value)
+    except FieldProblem:
+        raise
+    except Exception as error:
+        raise FieldProblem(f"cannot be read: it raised {type(error).__name__}") from error
+
+
+def _convert(column: Column, codes: Mapping[Any, float], value: Any) -> float:
+    if value is ABSENT or value is None or _is_missing(value):
         if column.nullable:
             return MISSING
         raise FieldProblem("is missing")
@@ -64,15 +75,20 @@ def convert(column: Column, codes: Mapping[Any, float], value: Any) -> float:
 
 
 def _code(column: Column, codes: Mapping[Any, float], value: Any) -> float:
-    if not isinstance(value, str):
-        raise _mistyped(column, value)
-    code = codes.get(value)
+    code = codes.get(value) if isinstance(value, Hashable) else None
     if code is not None:
         return code
+    if not isinstance(value, str):
+        raise _mistyped(column, value)
     unknown = column.unknown_code
     if unknown is None:
         raise FieldProblem(f"is none of its {len(column.vocabulary)} categories")
     return unknown
+
+
+def loggable(text: str) -> str:
+    """Return an unknown category as the log keeps it, at most 256 characters of it."""
+    return str.__getitem__(text, slice(MAX_LOGGED))
 
 
 def _number(column: Column, value: Any) -> float:
@@ -83,9 +99,11 @@ def _number(column: Column, value: Any) -> float:
     except (OverflowError, ValueError) as error:
         raise FieldProblem("is not finite") from error
     if column.kind == "integer" and math.isfinite(number):
-        if not number.is_integer():
+        # A double cannot tell 2**53 + 1 from 2**53, so the whole number itself is compared.
+        whole = int(value)
+        if whole != value:
             raise FieldProblem(f"has a fraction, expected a whole number{_unit(column)}")
-        if abs(number) > MAX_INTEGER:
+        if abs(whole) > MAX_INTEGER:
             raise FieldProblem("is beyond 2**53, where a double loses digits")
     return number
 
@@ -105,7 +123,7 @@ def _timestamp(column: Column, value: Any) -> float:
         except ValueError as error:
             raise FieldProblem("is no ISO 8601 time") from error
     if isinstance(value, dt.datetime):
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise FieldProblem("has no time zone; expected one, such as datetime.now(UTC)")
         return value.timestamp()
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -114,7 +132,7 @@ def _timestamp(column: Column, value: Any) -> float:
 
 
 def _mistyped(column: Column, value: Any) -> FieldProblem:
-    wanted = _WANTED[column.kind]
+    wanted = WANTED[column.kind]
     return FieldProblem(f"is {type(value).__name__}, expected {wanted}{_unit(column)}")
 
 
@@ -122,10 +140,14 @@ def _unit(column: Column) -> str:
     return f" ({column.unit})" if column.unit else ""
 
 
-def _is_nan(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own missing values
+        return True
     try:
-        return isinstance(value, (float, decimal.Decimal)) and math.isnan(value)
-    except ValueError:
+        return isinstance(value, (numbers.Real, decimal.Decimal)) and math.isnan(value)
+    except OverflowError:
+        return False
+    except ValueError:  # a signalling NaN
         return True
 
 

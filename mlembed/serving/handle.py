@@ -15,9 +15,11 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
-from mlembed.serving.loading import Served
+from mlembed.serving.loading import Served, check_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref, Target
     from mlembed.settings import Settings
@@ -28,7 +30,8 @@ _LOG = logging.getLogger("mlembed")
 _MAX_DOUBLINGS = 4
 _RETRY_SECONDS = 1.0
 
-overrides: dict[str, Served] = {}
+_overrides: dict[str, list[Served]] = {}
+_switch = threading.Lock()
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 _inherited: list[Served] = []
 
@@ -42,13 +45,15 @@ class Handle:
         settings: Threads, pauses and waits.
 
     Attributes:
-        current: The version in service; None until the first prediction, and in a fresh fork.
+        current: What answers: the version in service, or a test's override of it; None until the
+            first prediction, and in a fresh fork.
+        live: The version in service, whether it is overridden or not.
         error: What the last look at the registry failed with, or None.
     """
 
     def __init__(self, ref: Ref, source: BundleSource, settings: Settings) -> None:
         self.ref = ref
-        self.current: Served | None = overrides.get(ref.name)
+        self.current: Served | None = None
         self.error: MlembedError | None = None
         self._source = source
         self._settings = settings
@@ -58,8 +63,11 @@ class Handle:
         self._failures = 0
         self._not_before = 0.0
         self._refused: Target | None = None
+        self.live: Served | None = None
         self._inherited: Served | None = None
-        _handles.add(self)
+        with _switch:
+            _handles.add(self)
+            self.answer_with(None)
 
     @property
     def state(self) -> State:
@@ -82,7 +90,8 @@ class Handle:
             )
         try:
             if self._inherited is not None:
-                self.current, self._inherited = self._inherited, None
+                self._serve(self._inherited)
+                self._inherited = None
                 self._start_thread()
             if self.current is None:
                 if self.error is not None and time.monotonic() < self._not_before:
@@ -100,9 +109,9 @@ class Handle:
         Never raises for a registry or bundle that fails: `state` and `error` tell.
         """
         with self._lock:
-            before = self.current
+            before = self.live
             self._look()
-            return self.current is not before
+            return self.live is not before
 
     def close(self) -> None:
         """Stop looking for new versions."""
@@ -111,11 +120,11 @@ class Handle:
     def _look(self) -> None:
         try:
             target = self._source.resolve(self.ref)
-            serving = self.current
+            serving = self.live
             if serving is None or target.bundle_id != serving.id:
                 if target == self._refused and serving is not None:
                     return
-                self.current = self._bring(target)
+                self._serve(self._bring(target))
                 if serving is not None:
                     _LOG.info("%s: %s replaces %s", self.ref, target.version, serving.version)
         except MlembedError as error:
@@ -129,12 +138,24 @@ class Handle:
     def _bring(self, target: Target) -> Served:
         bundle = self._source.fetch(target)
         try:
+            if self.live is not None:
+                check_columns(self.live.manifest, bundle.manifest)
             return Served(
                 bundle, threads=self._settings.threads, log_features=self._settings.log_features
             )
         except BundleError:
             self._refused = target
             raise
+
+    def _serve(self, served: Served) -> None:
+        with _switch:
+            self.answer_with(served)
+
+    def answer_with(self, served: Served | None) -> None:
+        """Put *served* in service, behind an override if there is one; call with `_switch` held."""
+        self.live = served
+        stack = _overrides.get(self.ref.name)
+        self.current = stack[-1] if stack else served
 
     def _fail(self, error: MlembedError) -> None:
         if self.error is None or str(self.error) != str(error):
@@ -159,7 +180,8 @@ class Handle:
 
     def forget_parent(self) -> None:
         """Begin anew in a forked child: no thread, and no session whose threads are gone."""
-        served, self.current = self.current, None
+        served = self.live
+        self.answer_with(None)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = None
         if served is not None:
@@ -181,18 +203,32 @@ def _refresh_forever(
         del live
 
 
-def override(name: str, served: Served | None) -> None:
-    """Put *served* in front of every handle of the model *name*; None ends it."""
-    if served is None:
-        overrides.pop(name, None)
-    else:
-        overrides[name] = served
+def override(name: str, served: Served) -> Callable[[], None]:
+    """Put *served* in front of every handle of the model *name*; return the function that ends it.
+
+    The versions behind go on being refreshed, and answer again at the end.
+    """
+    with _switch:
+        _overrides.setdefault(name, []).append(served)
+        _answer_again(name)
+
+    def end() -> None:
+        with _switch:
+            _overrides[name] = [other for other in _overrides[name] if other is not served]
+            _answer_again(name)
+
+    return end
+
+
+def _answer_again(name: str) -> None:
     for handle in list(_handles):
         if handle.ref.name == name:
-            handle.current = served
+            handle.answer_with(handle.live)
 
 
 def _after_fork() -> None:
+    global _switch  # noqa: PLW0603  a lock held by a thread that is gone stays locked
+    _switch = threading.Lock()
     for handle in list(_handles):
         handle.forget_parent()
 

@@ -5,7 +5,9 @@ A hook never changes an answer: what it raises is logged and dropped.
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,9 +15,12 @@ if TYPE_CHECKING:
 
     from mlembed.serving.prediction import Prediction
 
+    Hooks = tuple["PredictionHook", ...]
+
 _LOG = logging.getLogger("mlembed")
 
-subscribed: tuple[PredictionHook, ...] = ()
+subscribed: Hooks = ()
+_writing = threading.Lock()
 
 
 class PredictionHook(Protocol):
@@ -27,14 +32,15 @@ class PredictionHook(Protocol):
 
 def subscribe(hook: PredictionHook) -> Callable[[], None]:
     """Call *hook* with every prediction of this process; return the function that ends it."""
+    mine = functools.partial(hook)  # the same hook may subscribe twice, and end once
+    _replace(lambda others: (*others, mine))
+    return lambda: _replace(lambda others: tuple(other for other in others if other is not mine))
+
+
+def _replace(change: Callable[[Hooks], Hooks]) -> None:
     global subscribed  # noqa: PLW0603  a tuple replaced whole, so that readers need no lock
-    subscribed = (*subscribed, hook)
-
-    def unsubscribe() -> None:
-        global subscribed  # noqa: PLW0603
-        subscribed = tuple(other for other in subscribed if other is not hook)
-
-    return unsubscribe
+    with _writing:
+        subscribed = change(subscribed)
 
 
 def notify(prediction: Prediction) -> None:

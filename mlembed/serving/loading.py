@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from mlembed.bundle.golden import read_golden
-from mlembed.errors import BundleError, GoldenError, SchemaError
+from mlembed.errors import (
+    BundleError,
+    GoldenError,
+    InferenceError,
+    MlembedError,
+    SchemaError,
+)
+from mlembed.serving.batch import encode_columns
 from mlembed.serving.decision import decider
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Row, Session
@@ -15,7 +24,25 @@ from mlembed.telemetry.events import Source
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from mlembed.bundle.bundle import Bundle
+    from mlembed.bundle.manifest import Manifest
+    from mlembed.serving.batch import UnknownCells
+
+
+class Scored(NamedTuple):
+    """The bare scores of a table.
+
+    Attributes:
+        scores: `(n_records,)`.
+        matrix: The encoded rows, `(n_records, n_columns)`; None where no graph was run.
+        unknown: For each category the rows whose value stands outside its vocabulary.
+    """
+
+    scores: NDArray[np.float64]
+    matrix: NDArray[np.float64] | None
+    unknown: UnknownCells
 
 
 class Served:
@@ -52,6 +79,13 @@ class Served:
             read_golden(bundle).replay(manifest.title, self.score)
         except SchemaError as error:
             raise GoldenError(f"{manifest.title}: a golden row does not fit: {error}") from error
+        except MlembedError:
+            raise
+        except Exception as error:  # the runtime raises its own types, which are not public
+            raise GoldenError(
+                f"{manifest.title}: the graph fails on a golden row ({type(error).__name__}). "
+                "It was not put in service; pack the model again"
+            ) from error
 
     def new_row(self) -> Row:
         """Return this thread's row, made on its first use."""
@@ -65,3 +99,40 @@ class Served:
         self.encoder.encode(record, row.cells)
         row.run()
         return float(row.scores[0])
+
+    def score_columns(self, data: Any) -> Scored:
+        """Return the bare scores of a table.
+
+        Raises:
+            SchemaError: If the table does not fit.
+            InferenceError: If the graph fails, or gives what is no number.
+        """
+        matrix, unknown = encode_columns(self.encoder, data)
+        scores = self.session.run_matrix(matrix) if len(matrix) else np.empty(0)
+        if not np.isfinite(scores).all():
+            raise InferenceError(f"{self.manifest.title} gave no finite number in some rows")
+        return Scored(scores, matrix, unknown)
+
+
+def check_columns(serving: Manifest, manifest: Manifest) -> None:
+    """Refuse a version that the records made for the one in service do not fit.
+
+    Raises:
+        BundleError: Listing every column that the host would have to change.
+    """
+    old = {column.name: column for column in serving.columns}
+    new = {column.name: column for column in manifest.columns}
+    problems = [f"'{name}' is gone" for name in old if name not in new]
+    for name, column in new.items():
+        before = old.get(name)
+        if before is None and not column.nullable:
+            problems.append(f"'{name}' is new")
+        elif before is not None and before.kind != column.kind:
+            problems.append(f"'{name}' is {column.kind}, not {before.kind}")
+        elif before is not None and before.nullable > column.nullable:
+            problems.append(f"'{name}' may not be missing any more")
+    if problems:
+        raise BundleError(
+            f"{manifest.title} needs other columns than {serving.title}, which this process "
+            f"serves: {'; '.join(problems)}. Deploy a host that gives them and start it anew"
+        )

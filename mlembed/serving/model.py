@@ -6,9 +6,9 @@ named a fallback, no failure reaches it: the answer says `fallback` and why.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from mlembed.errors import InferenceError, MlembedError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
-from mlembed.serving.batch import Batch, batch_entries, encode_columns
+from mlembed.serving.arrays import count_records
+from mlembed.serving.batch import Batch, batch_entries
+from mlembed.serving.fallback import RAISE, Fallback, Raise, checked
 from mlembed.serving.handle import Handle
 from mlembed.serving.prediction import Prediction
 from mlembed.settings import Settings, default_settings
@@ -31,17 +33,13 @@ if TYPE_CHECKING:
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
+    from mlembed.telemetry.events import Source
+
+__all__ = ["RAISE", "Fallback", "Model", "load"]
 
 
-class _Raise:
-    """No fallback: failures are raised."""
-
-    def __repr__(self) -> str:
-        return "RAISE"
-
-
-RAISE: Final = _Raise()
-Fallback: TypeAlias = float | _Raise
+_GREATEST = sys.float_info.max
+_LEAST = -_GREATEST
 
 
 def load(
@@ -60,7 +58,7 @@ def load(
         settings: Read from `MLEMBED_*` by default.
 
     Raises:
-        SettingsError: If the reference is malformed or no registry is known.
+        SettingsError: If the reference or fallback is malformed or no registry is known.
     """
     settings = settings or default_settings()
     if registry is None or not hasattr(registry, "resolve"):
@@ -85,7 +83,7 @@ class Model:
     ) -> None:
         self.ref = ref
         self.settings = settings
-        self.fallback = fallback
+        self.fallback = checked(fallback)
         self._handle = Handle(ref, source, settings)
         self._recorder = recorder_for(settings) if settings.log else None
 
@@ -103,6 +101,8 @@ class Model:
                 where the model has a fallback.
         """
         time_ns, start = time.time_ns(), time.perf_counter_ns()
+        if key is not None and type(key) is not str:
+            key = str(key)
         try:
             served = self._handle.current or self._handle.ready()
             try:
@@ -112,8 +112,10 @@ class Model:
             unknown = served.encoder.encode(record, row.cells)
             row.run()
             score = row.scores[0]
-            if score != score:  # noqa: PLR0124  NaN
-                raise InferenceError(f"{served.manifest.title} gave no number; look at the record")
+            if not _LEAST <= score <= _GREATEST:  # NaN is not either
+                raise InferenceError(
+                    f"{self.ref.name}@{served.version} gave no finite number; look at the record"
+                )
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
             return self._fall_back(error, time_ns, time.perf_counter_ns() - start, key)
         latency = time.perf_counter_ns() - start
@@ -172,13 +174,9 @@ class Model:
         time_ns, start = time.time_ns(), time.perf_counter_ns()
         try:
             served = self._handle.current or self._handle.ready()
-            matrix, unknown = encode_columns(served.encoder, data)
-            scores = served.session.run_matrix(matrix) if len(matrix) else np.empty(0)
-            if np.isnan(scores).any():
-                raise InferenceError(f"{served.manifest.title} gave no number in some rows")
-        except Exception as error:  # noqa: BLE001
-            failed = self._fall_back(error, time_ns, time.perf_counter_ns() - start, None)
-            return Batch.repeat(failed, _length(data))
+            scores, matrix, unknown = served.score_columns(data)
+        except Exception as error:  # noqa: BLE001  raised again where there is no fallback
+            return self._fall_back_all(error, time_ns, time.perf_counter_ns() - start, data)
         latency = time.perf_counter_ns() - start
         batch = Batch(scores, served.decide, self.ref.name, served.version, time_ns)
         if self._recorder is not None:
@@ -246,15 +244,11 @@ class Model:
     def _fall_back(
         self, error: Exception, time_ns: int, latency_ns: int, key: str | None
     ) -> Prediction:
-        if not isinstance(error, MlembedError):
-            error = InferenceError(f"{self.ref}: {type(error).__name__} while predicting")
-        served, sequence, kind = self._handle.current, SEQUENCE.next(), type(error).__name__
-        version = "" if served is None else served.version
-        fallback = self.fallback
+        error, fallback, source = self._mapped(error), self.fallback, self._source()
+        sequence, kind = SEQUENCE.next(), type(error).__name__
         if self._recorder is not None:
-            source = unknown_source(self.ref.name) if served is None else served.source
             score, reason = (
-                (None, "error") if isinstance(fallback, _Raise) else (fallback, "fallback")
+                (None, "error") if isinstance(fallback, Raise) else (fallback, "fallback")
             )
             self._recorder.append(
                 Entry(
@@ -262,21 +256,38 @@ class Model:
                     *(None, None, None),
                 )
             )
-        if isinstance(fallback, _Raise):
+        if isinstance(fallback, Raise):
             raise error
-        return Prediction(
-            fallback,
-            None,
-            self.ref.name,
-            version,
-            time_ns,
-            sequence,
-            "fallback",
-            f"{kind}: {error}",
-            key,
+        prediction = Prediction(
+            *(fallback, None, self.ref.name, source.version, time_ns, sequence),
+            *("fallback", f"{kind}: {error}", key),
         )
+        if hooks.subscribed:
+            hooks.notify(prediction)
+        return prediction
 
+    def _fall_back_all(self, error: Exception, time_ns: int, latency_ns: int, data: Any) -> Batch:
+        fallback, source = self.fallback, self._source()
+        if isinstance(fallback, Raise):
+            self._fall_back(error, time_ns, latency_ns, None)
+        error = self._mapped(error)
+        batch = Batch(
+            np.full(count_records(data), fallback),
+            lambda _: (None, "fallback"),
+            *(self.ref.name, source.version, time_ns, f"{type(error).__name__}: {error}"),
+        )
+        if self._recorder is not None:
+            for entry in batch_entries(source, batch, None, {}, latency_ns):
+                self._recorder.append(entry)
+        return batch
 
-def _length(data: Any) -> int:
-    column = next(iter(data.values()), ()) if isinstance(data, Mapping) else data
-    return len(column)
+    def _mapped(self, error: Exception) -> MlembedError:
+        if isinstance(error, MlembedError):
+            return error
+        mapped = InferenceError(f"{self.ref}: {type(error).__name__} while predicting")
+        mapped.__cause__ = error
+        return mapped
+
+    def _source(self) -> Source:
+        served = self._handle.current
+        return unknown_source(self.ref.name) if served is None else served.source

@@ -96,6 +96,8 @@ class Session:
             raise BundleError("a bundle's graph takes one input, x: double[N, n_columns]")
         if target[0].type != _DOUBLE or len(target[0].shape) != 2:  # noqa: PLR2004
             raise BundleError("a bundle's graph gives its scores as double[N, k]")
+        if not all(isinstance(side[0].shape[1], int) for side in (source, target)):
+            raise BundleError("a bundle's graph names the width of its input and of its scores")
         self._input, self._output = source[0].name, target[0].name
         self.n_columns = int(source[0].shape[1])
         self.n_outputs = int(target[0].shape[1])

@@ -14,9 +14,8 @@ from mlembed.telemetry.events import (
     PREDICTION,
     SCOPE,
     SCOPE_VERSION,
-    SEVERITY_NUMBER,
-    SEVERITY_TEXT,
 )
+from mlembed.telemetry.otlpjson import SEVERITY_NUMBER, SEVERITY_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
-    from mlembed.telemetry.events import AttributeValue, Entry, Outcome
+    from mlembed.telemetry.events import Entry, Outcome
+    from mlembed.telemetry.otlpjson import AttributeValue
 
 _API = ("opentelemetry._logs", "opentelemetry.trace", "opentelemetry.metrics")
 _DURATION_BUCKETS = (

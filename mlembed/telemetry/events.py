@@ -3,8 +3,6 @@
 Features are logged as the host gave them, before any transform, so that they can train the next
 model. The payload is one JSON string in the body: no attribute limit cuts it and no value in it
 can spoil a batch.
-
-Format: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ import numpy as np
 
 from mlembed.errors import OutcomeError
 from mlembed.telemetry.ids import uuid7
+from mlembed.telemetry.otlpjson import log_record, logs_line
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,12 +30,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from mlembed.columns import Column
-
-    AttributeValue = str | int | float | bool
+    from mlembed.telemetry.otlpjson import AttributeValue
 
 PREDICTION, OUTCOME = "mlembed.prediction", "mlembed.outcome"
 SCOPE, SCOPE_VERSION = "mlembed", "0.1.0"
-SEVERITY_NUMBER, SEVERITY_TEXT = 9, "INFO"
 
 
 class Entry(NamedTuple):
@@ -76,7 +73,7 @@ class Entry(NamedTuple):
     @property
     def n_records(self) -> int:
         """Number of records."""
-        return 1 if self.row is None or isinstance(self.row, bytes) else len(self.row)
+        return len(self.score) if isinstance(self.score, np.ndarray) else 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,15 +195,17 @@ def make_outcome(
     Raises:
         OutcomeError: If it cannot be joined or says nothing.
     """
+    prediction_id, key = ("" if given is None else str(given) for given in (prediction_id, key))
     if not (prediction_id or key):
         raise OutcomeError(f"outcome of '{model}': give the prediction's id, or its key")
-    if value is None or value != value:  # noqa: PLR0124  NaN
+    truth = _truth(value)
+    if truth is None:
         raise OutcomeError(f"outcome of '{model}': expected a bool, a number or a class")
     if observed_at is not None and observed_at.tzinfo is None:
         raise OutcomeError(f"outcome of '{model}': observed_at needs a time zone")
     return Outcome(
         model=model,
-        value=value if isinstance(value, (bool, str)) else float(value),
+        value=truth,
         time_ns=time.time_ns(),
         prediction_id=prediction_id,
         key=key,
@@ -215,10 +214,23 @@ def make_outcome(
     )
 
 
+def _truth(value: Any) -> AttributeValue | None:
+    """Return *value* as it is logged; None where it says nothing."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, str):
+        return value or None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def prediction_record(entry: Entry) -> str:
     """Return the log record of *entry* in OTLP-JSON."""
     source = entry.source
-    return _record(
+    return log_record(
         PREDICTION,
         entry.time_ns,
         source.attributes(entry),
@@ -229,56 +241,16 @@ def prediction_record(entry: Entry) -> str:
 
 def outcome_record(outcome: Outcome) -> str:
     """Return the log record of *outcome* in OTLP-JSON."""
-    return _record(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+    return log_record(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
 
 
 def log_line(records: Iterable[str]) -> str:
     """Return one `LogsData` line that holds *records*, with this process as the resource."""
-    resource = _attributes({"host.name": socket.gethostname(), "process.pid": os.getpid()})
-    scope = json.dumps({"name": SCOPE, "version": SCOPE_VERSION})
-    return (
-        f'{{"resourceLogs":[{{"resource":{{"attributes":{resource}}},'
-        f'"scopeLogs":[{{"scope":{scope},"logRecords":[{",".join(records)}]}}]}}]}}\n'
-    )
-
-
-def _record(
-    name: str,
-    time_ns: int,
-    attributes: Mapping[str, AttributeValue],
-    body: str | None,
-    span: SpanContext | None,
-) -> str:
-    text = "" if body is None else f'"body":{{"stringValue":{json.dumps(body)}}},'
-    trace = ""
-    if span is not None:
-        trace = (
-            f',"traceId":"{span.trace_id:032x}","spanId":"{span.span_id:016x}"'
-            f',"flags":{int(span.trace_flags)}'
-        )
-    return (
-        f'{{"timeUnixNano":"{time_ns}","observedTimeUnixNano":"{time_ns}",'
-        f'"severityNumber":{SEVERITY_NUMBER},"severityText":"{SEVERITY_TEXT}","eventName":"{name}",'
-        f'{text}"attributes":{_attributes(attributes)}{trace}}}'
-    )
-
-
-def _attributes(values: Mapping[str, AttributeValue]) -> str:
-    pairs = (f'{{"key":"{name}","value":{_any_value(value)}}}' for name, value in values.items())
-    return f"[{','.join(pairs)}]"
-
-
-def _any_value(value: AttributeValue) -> str:
-    if isinstance(value, bool):
-        return f'{{"boolValue":{"true" if value else "false"}}}'
-    if isinstance(value, int):
-        return f'{{"intValue":"{value}"}}'
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return f'{{"doubleValue":{value!r}}}'
-        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return f'{{"doubleValue":"{name}"}}'
-    return f'{{"stringValue":{json.dumps(value)}}}'
+    process: dict[str, AttributeValue] = {
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+    }
+    return logs_line(process, {"name": SCOPE, "version": SCOPE_VERSION}, records)
 
 
 def _texts(column: Column) -> dict[float, str]:

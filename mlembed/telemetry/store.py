@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from io import BufferedWriter
+    from io import FileIO
     from pathlib import Path
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -53,8 +54,9 @@ class LogFile:
     def write(self, line: str) -> None:
         """Append *line*, which ends in a newline, and hand it to the system."""
         data = line.encode("utf-8")
-        self._file.write(data)
-        self._file.flush()
+        written = self._file.write(data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += len(data)
 
     def close(self) -> None:
@@ -100,12 +102,13 @@ class Store:
             self._files.popitem()[1].close()
 
 
-def _create(directory: Path, stem: str) -> tuple[Path, BufferedWriter]:
+def _create(directory: Path, stem: str) -> tuple[Path, FileIO]:
     sequence = 0
     while True:
         path = directory / f"{stem}-{sequence}.jsonl.open"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         if not path.with_suffix("").exists():
             with contextlib.suppress(FileExistsError):
-                return path, os.fdopen(os.open(path, flags, 0o600), "ab")
+                # No buffer: a process forked in mid-write would write the rest a second time.
+                return path, os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
         sequence += 1

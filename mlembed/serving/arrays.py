@@ -1,0 +1,68 @@
+"""Read a host's table into arrays, one a column.
+
+A mapping of columns, Arrow, pandas and polars tables are all read through the few methods they
+share; none of those libraries is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlembed.serving.fields import MAX_INTEGER, FieldProblem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def column_names(data: Any) -> list[str]:
+    """Return the names of the columns of *data*; none where it is no table."""
+    if hasattr(data, "column_names"):
+        return list(data.column_names)
+    names = data.keys() if callable(getattr(data, "keys", None)) else getattr(data, "columns", ())
+    return [str(name) for name in (() if names is None else names)]
+
+
+def column_array(values: Any) -> NDArray[Any]:
+    """Return *values* as an array `(n_records,)`; None stands for what is masked.
+
+    Raises:
+        FieldProblem: If it is no column.
+    """
+    if type(values).__module__.partition(".")[0] == "pyarrow":
+        values = values.to_numpy(zero_copy_only=False)
+    elif hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(object), None)
+    array = values if isinstance(values, np.ndarray) else _from_sequence(values)
+    if array.ndim != 1:
+        raise FieldProblem(f"has {array.ndim} dimensions, expected 1")
+    return array
+
+
+def count_records(data: Any) -> int:
+    """Return how many records *data* seems to hold; 0 where that cannot be told. Never raises."""
+    with contextlib.suppress(Exception):
+        if not isinstance(data, Mapping):
+            return len(data)
+        return max(len(values) for values in data.values() if hasattr(values, "__len__"))
+    return 0
+
+
+def _from_sequence(values: Any) -> NDArray[Any]:
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes, Mapping, AbstractSet)):
+        raise FieldProblem(f"is {type(values).__name__}, expected one value a record")
+    items = list(values)
+    if all(type(item) in (int, float) for item in items):
+        with contextlib.suppress(OverflowError):
+            numbers = np.array(items, dtype=np.float64)
+            if not (np.abs(numbers) >= MAX_INTEGER).any():
+                return numbers
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
