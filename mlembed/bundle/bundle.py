@@ -7,8 +7,10 @@ between the check and the use.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from mlembed.bundle import strictjson
@@ -16,7 +18,7 @@ from mlembed.bundle.manifest import MAX_MANIFEST_BYTES, File, Manifest
 from mlembed.errors import BundleError, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 _ROLES = {
@@ -69,24 +71,33 @@ def pack(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
         File(path=path, size=len(data), sha256=sha256(data), role=_ROLES[path])
         for path, data in sorted(files.items())
     )
-    manifest = dataclasses.replace(manifest, files=listed)
-    manifest.check()
-    data = manifest.to_bytes()
+    data = dataclasses.replace(manifest, files=listed).to_bytes()
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"{manifest.title}: the manifest would be {len(data)} bytes, at most "
+            f"{MAX_MANIFEST_BYTES} may be; learn smaller vocabularies with Category(max_size=...)"
+        )
+    manifest = Manifest.from_bytes(data)
     return Bundle(id=sha256(data), manifest=manifest, manifest_bytes=data, files=dict(files))
 
 
 def unpack(
-    manifest_bytes: bytes, read: Callable[[File], bytes], expected_id: str | None = None
+    manifest_bytes: bytes,
+    read: Callable[[File], bytes],
+    expected_id: str | None = None,
+    present: Collection[str] = (),
 ) -> Bundle:
     """Check a bundle whose files *read* fetches, one call a file.
 
     Args:
         manifest_bytes: The bytes of manifest.json.
-        read: Returns the bytes of a listed file; `FileNotFoundError` where there is none.
+        read: Returns the bytes of a listed file; `FileNotFoundError` where there is none,
+            `IsADirectoryError` where it is no plain file.
         expected_id: The id that was asked for, or None to accept any.
+        present: Names that stand beside the manifest and must all be listed in it.
 
     Raises:
-        IntegrityError: If a byte differs or a file is missing; lists every such file.
+        IntegrityError: If a byte differs or a file is missing or not listed; lists every such file.
         BundleError: If the manifest is malformed.
     """
     bundle_id = sha256(manifest_bytes)
@@ -100,13 +111,16 @@ def unpack(
     problems = []
     for file in manifest.files:
         try:
-            data = read(file)
+            data = files[file.path] = read(file)
         except FileNotFoundError:
             problems.append(f"{file.path} is missing")
-            continue
-        if len(data) != file.size or sha256(data) != file.sha256:
-            problems.append(f"{file.path} is not the file that was published")
-        files[file.path] = data
+        except IsADirectoryError:
+            problems.append(f"{file.path} is no plain file")
+        else:
+            if len(data) != file.size or sha256(data) != file.sha256:
+                problems.append(f"{file.path} is not the file that was published")
+    listed = {file.path for file in manifest.files} | {"manifest.json"}
+    problems += [f"{name!r} is not listed in manifest.json" for name in sorted({*present} - listed)]
     if problems:
         raise IntegrityError(
             f"{manifest.title} ({bundle_id[:12]}): {'; '.join(problems)}. "
@@ -116,28 +130,38 @@ def unpack(
 
 
 def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
-    """Read and check the bundle in the directory *path*.
+    """Read and check the bundle in the directory *path*; links in it are not followed.
 
     Raises:
         IntegrityError: If a file is changed, missing or not listed.
         BundleError: If there is no readable bundle.
     """
     try:
-        present = {entry.name for entry in os.scandir(path)}
-        with (path / "manifest.json").open("rb") as file:
-            manifest_bytes = file.read(MAX_MANIFEST_BYTES + 1)
-        bundle = unpack(manifest_bytes, lambda file: (path / file.path).read_bytes(), expected_id)
+        present = [entry.name for entry in path.iterdir()]
+        return unpack(
+            _read_plain(path / "manifest.json", MAX_MANIFEST_BYTES),
+            lambda file: _read_plain(path / file.path, file.size),
+            expected_id,
+            present,
+        )
     except OSError as error:
         raise BundleError(
             f"{path} holds no readable bundle ({error.strerror}); expected a directory with "
             "manifest.json, as `mlembed train --output` writes it"
         ) from error
-    extra = sorted(present - set(bundle.files) - {"manifest.json"})
-    if extra:
-        raise IntegrityError(
-            f"{path}: {extra} not listed in manifest.json; remove them or fetch the bundle again"
-        )
-    return bundle
+
+
+def _read_plain(path: Path, expected_bytes: int) -> bytes:
+    """Read a plain file, at most one byte more than expected; nothing else is even opened."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, "manifest.json is no plain file")
+    with open(path, "rb", opener=_open_plain) as file:
+        return file.read(min(expected_bytes, os.fstat(file.fileno()).st_size) + 1)
+
+
+def _open_plain(path: str, flags: int) -> int:
+    # What replaced the file since it was looked at is neither followed nor waited for.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_directory(bundle: Bundle, path: Path) -> None:

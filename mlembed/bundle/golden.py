@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mlembed.bundle import strictjson
+from mlembed.columns import is_finite_number
 from mlembed.errors import BundleError, GoldenError
 
 if TYPE_CHECKING:
@@ -71,13 +72,19 @@ def read_golden(bundle: Bundle) -> Golden:
     Raises:
         BundleError: If there are none or they are malformed.
     """
+    title = bundle.manifest.title
     data = bundle.json("golden.json")
     try:
-        records = tuple(data["records"])
-        scores = tuple(float(score) for score in data["scores"])
-        golden = Golden(records, scores, float(data["tolerance"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{bundle.manifest.title}: golden.json is malformed: {error}") from error
+        records, scores, tolerance = data["records"], data["scores"], data["tolerance"]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{title}: golden.json has no records, scores and tolerance") from error
+    if not (
+        isinstance(records, list)
+        and isinstance(scores, list)
+        and all(isinstance(record, dict) for record in records)
+        and all(map(is_finite_number, [*scores, tolerance]))
+    ):
+        raise BundleError(f"{title}: golden.json holds no records with a score each")
     if not records or len(records) != len(scores):
-        raise BundleError(f"{bundle.manifest.title}: golden.json has no rows, or unpaired ones")
-    return golden
+        raise BundleError(f"{title}: golden.json has no rows, or unpaired ones")
+    return Golden(tuple(records), tuple(map(float, scores)), float(tolerance))

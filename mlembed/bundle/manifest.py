@@ -11,18 +11,27 @@ import re
 from typing import Any, Literal
 
 from mlembed.bundle import strictjson
-from mlembed.columns import Column
-from mlembed.errors import BundleError, DeclarationError
+from mlembed.columns import Column, is_finite_number
+from mlembed.errors import BundleError
 
 SCHEMA = 1
 MAX_FILES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
 MODEL, GOLDEN, REFERENCE = "model.onnx", "golden.json", "reference.json"
+_OWED = {MODEL: "model", GOLDEN: "golden"}
 ROLES = ("model", "golden", "reference", "card", "evaluation", "proof")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# Windows opens a device under these names, whatever the folder and the suffix.
+_DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{port}{n}" for port in ("com", "lpt") for n in "123456789"
+}
+NAME_RULE = "[a-z0-9][a-z0-9._-]{0,63}, without a '.' at the end and no device of Windows"
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TEXTS = ("name", "version", "created")
+_OBJECTS = ("task", "transforms", "metrics", "training", "onnx", "runtime")
+_LISTS = {"columns": dict, "files": dict, "features": str, "requires": str}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +122,19 @@ class Manifest:
             BundleError: Naming what is wrong.
         """
         raw = strictjson.loads(data, "manifest.json", MAX_MANIFEST_BYTES)
-        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+        schema = raw.get("schema") if isinstance(raw, dict) else None
+        if type(schema) is not int or schema != SCHEMA:
             raise BundleError(
                 f"manifest.json: expected schema {SCHEMA}; a newer bundle needs a newer mlembed"
             )
         known = {field.name for field in dataclasses.fields(cls)}
         if set(raw) != known:
             raise BundleError(f"manifest.json: keys differ by {sorted(set(raw) ^ known)}")
+        problems = [text for text, good in _shape(raw).items() if not good]
+        if problems:
+            raise BundleError(f"manifest.json: {'; '.join(problems)}")
         try:
-            task = {**raw["task"]}
+            task = dict(raw["task"])
             if task.get("abstain") is not None:
                 task["abstain"] = tuple(task["abstain"])
             values = {
@@ -133,7 +146,7 @@ class Manifest:
                 "requires": tuple(raw["requires"]),
             }
             manifest = cls(**values)
-        except (TypeError, KeyError, DeclarationError) as error:
+        except TypeError as error:
             raise BundleError(f"manifest.json is malformed: {error}") from error
         manifest.check()
         return manifest
@@ -147,25 +160,29 @@ class Manifest:
         problems = []
         if self.requires:
             problems.append(f"it requires {list(self.requires)}, unknown to this mlembed")
-        if not _NAME.fullmatch(self.name):
-            problems.append("the name must match [a-z0-9][a-z0-9._-]{0,63}")
+        if not is_name(self.name):
+            problems.append(f"the name must be {NAME_RULE}")
         if not is_version(self.version):
             problems.append("the version must be major.minor.patch")
         if not self.columns or len({c.name for c in self.columns}) != len(self.columns):
             problems.append("columns must be there, and each once")
-        if self.task.kind not in ("binary", "regression"):
-            problems.append("the task is neither binary nor regression")
+        problems += [text for text, good in _task_checks(self.task).items() if not good]
         problems += _file_problems(self.files)
         if problems:
             raise BundleError(f"manifest.json: {'; '.join(problems)}")
 
 
-def is_name(text: str) -> bool:
-    """Tell whether *text* may name a model or an alias."""
-    return _NAME.fullmatch(text) is not None
+def is_name(text: object) -> bool:
+    """Tell whether *text* may name a model, an alias or a file, on every operating system."""
+    return (
+        isinstance(text, str)
+        and _NAME.fullmatch(text) is not None
+        and not text.endswith(".")
+        and text.split(".")[0] not in _DEVICES
+    )
 
 
-def is_version(text: str) -> bool:
+def is_version(text: object) -> bool:
     """Tell whether *text* is a `major.minor.patch` version."""
     return isinstance(text, str) and _VERSION.fullmatch(text) is not None
 
@@ -175,18 +192,42 @@ def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
+def _shape(raw: dict[str, Any]) -> dict[str, bool]:
+    """Return what the JSON types of a manifest must be, and whether they are."""
+    shape = {f"{key} must be an object": isinstance(raw[key], dict) for key in _OBJECTS}
+    shape |= {f"{key} must be text": isinstance(raw[key], str) for key in _TEXTS}
+    for key, kind in _LISTS.items():
+        good = isinstance(raw[key], list) and all(isinstance(item, kind) for item in raw[key])
+        shape[f"{key} must be a list of {'objects' if kind is dict else 'texts'}"] = good
+    metrics = raw["metrics"].values() if isinstance(raw["metrics"], dict) else ()
+    shape["metrics must be numbers"] = all(map(is_finite_number, metrics))
+    return shape
+
+
+def _task_checks(task: Task) -> dict[str, bool]:
+    band = task.abstain
+    return {
+        "the task must be binary or regression": task.kind in ("binary", "regression"),
+        "the task's label, positive class and unit must be text": all(
+            isinstance(text, str) for text in (task.label, task.positive, task.unit)
+        ),
+        "the task's threshold must be a number": is_finite_number(task.threshold),
+        "the task's abstain band must be two numbers, the lower first": band is None
+        or (len(band) == 2 and all(map(is_finite_number, band)) and band[0] <= band[1]),  # noqa: PLR2004
+    }
+
+
 def _file_problems(files: tuple[File, ...]) -> list[str]:
     problems = []
-    if not 1 <= len(files) < MAX_FILES or len({file.path for file in files}) != len(files):
-        problems.append(f"files must be 1 to {MAX_FILES - 1}, each once")
-    for file in files:
-        if not is_name(file.path) or file.path == "manifest.json":
-            problems.append("a file name must match [a-z0-9][a-z0-9._-]{0,63}")
+    named = {file.path: file for file in files if is_name(file.path)}
+    named.pop("manifest.json", None)
+    if not 1 <= len(files) < MAX_FILES or len(named) != len(files):
+        problems.append(f"files must be 1 to {MAX_FILES - 1}, each once, named {NAME_RULE}")
+    for path, file in named.items():
         if file.role not in ROLES:
-            problems.append(f"{file.path}: unknown role")
-        if not (isinstance(file.size, int) and file.size >= 0 and is_sha256(file.sha256)):
-            problems.append(f"{file.path}: size or sha256 is malformed")
-    roles = {file.role: file.path for file in files}
-    if roles.get("model") != MODEL or roles.get("golden") != GOLDEN:
-        problems.append(f"{MODEL} and {GOLDEN} are owed")
+            problems.append(f"{path}: unknown role")
+        if type(file.size) is not int or file.size < 0 or not is_sha256(file.sha256):
+            problems.append(f"{path}: size or sha256 is malformed")
+    if not all(path in named and named[path].role == role for path, role in _OWED.items()):
+        problems.append(f"{' and '.join(_OWED)} are owed")
     return problems

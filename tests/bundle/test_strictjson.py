@@ -1,0 +1,94 @@
+"""JSON that decides what runs is read one way only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlembed.bundle import strictjson
+from mlembed.errors import BundleError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(value=VALUES)
+def test_strictjson_round_trip(value: Any) -> None:
+    """What is written reads back equal, down to the sign of zero."""
+    again = strictjson.loads(strictjson.dumps(value), "x")
+
+    assert again == value
+    assert strictjson.dumps(again) == strictjson.dumps(value)
+
+
+def test_strictjson_writes_one_way() -> None:
+    """Neither the order of keys nor spaces change the bytes."""
+    assert strictjson.dumps({"b": [1, 2.0], "a": "é"}) == '{"a":"é","b":[1,2.0]}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"a":1,"a":1}', "a key stands twice"),
+        (b'[{"b":{"a":1,"a":2}}]', "a key stands twice"),
+        (b'{"a":1,"\\u0061":1}', "a key stands twice"),
+        (b"NaN", "NaN is not JSON"),
+        (b"[Infinity]", "Infinity is not JSON"),
+        (b"-Infinity", "-Infinity is not JSON"),
+        (b"1e999", "too large for a double"),
+        (b"-1e999", "too large for a double"),
+        (b"9" * 5_000, "x is not the JSON"),
+        (b"[" * 200_000, "x is not the JSON"),
+        (b'{"a":' * 200_000, "x is not the JSON"),
+        (b"{} {}", "x is not the JSON"),
+        (b"{}\0", "x is not the JSON"),
+        (b"{},", "x is not the JSON"),
+        (b"", "x is not the JSON"),
+        (b"{'a':1}", "x is not the JSON"),
+        (b'"\xff"', "x is not the JSON"),
+        (b"\xef\xbb\xbf{}", "x is not the JSON"),
+        ("{}".encode("utf-16"), "x is not the JSON"),
+        (b'"a\nb"', "x is not the JSON"),
+    ],
+    ids=lambda data: repr(data)[:30],
+)
+def test_strictjson_refuses(data: bytes, words: str) -> None:
+    """Whatever two parsers could read differently, or would choke on, is refused with its place."""
+    with pytest.raises(BundleError, match=words):
+        strictjson.loads(data, "x")
+
+
+def test_strictjson_refuses_what_is_too_large_unread() -> None:
+    """The limit holds before anything is parsed."""
+    with pytest.raises(BundleError, match="x is larger than 10 bytes"):
+        strictjson.loads(b" " * 11, "x", 10)
+
+
+@given(data=st.binary())
+def test_strictjson_loads_or_refuses_any_bytes(data: bytes) -> None:
+    """No bytes raise anything but `BundleError`, and what is read is what Python's parser reads."""
+    try:
+        value = strictjson.loads(data, "x")
+    except BundleError:
+        return
+
+    assert value == json.loads(data)
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": [float("inf")]}, "\ud800"], ids=repr)
+def test_strictjson_refuses_to_write_what_it_cannot_read(value: Any) -> None:
+    """A bundle is never packed with what no JSON can hold."""
+    with pytest.raises(BundleError):
+        strictjson.dumps(value)
