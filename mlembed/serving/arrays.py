@@ -38,7 +38,9 @@ def column_array(values: Any) -> NDArray[Any]:
     elif hasattr(values, "to_numpy"):
         values = values.to_numpy()
     if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(object), None)
+        plain = np.array(values.data, dtype=object)
+        plain[np.ma.getmaskarray(values)] = None
+        values = plain
     array = values if isinstance(values, np.ndarray) else _from_sequence(values)
     if array.ndim != 1:
         raise FieldProblem(f"has {array.ndim} dimensions, expected 1")
