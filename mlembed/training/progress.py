@@ -42,6 +42,11 @@ class Steps:
         self._total = total
         self._number = 0
 
+    @classmethod
+    def of(cls, progress: Progress | Steps | None, total: int) -> Steps:
+        """Return *progress* if it numbers steps already, else one that does."""
+        return progress if isinstance(progress, Steps) else cls(progress or Silent(), total)
+
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
         """Run one step; what the block appends to the list is told at its end."""

@@ -1,0 +1,65 @@
+"""One Typer app of all commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+import mlembed
+from mlembed.cli import registry
+from mlembed.cli.bench import bench
+from mlembed.cli.inspect import inspect
+from mlembed.cli.monitor import monitor
+from mlembed.cli.output import say
+from mlembed.cli.predict import predict
+from mlembed.cli.retrain import retrain
+from mlembed.cli.train import train
+from mlembed.errors import MlembedError
+
+app = typer.Typer(
+    name="mlembed",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Machine-learning models inside the application you already have.",
+)
+for _command in (train, inspect, predict, bench, monitor, retrain):
+    app.command()(_command)
+app.add_typer(registry.app, name="registry")
+
+COULD_NOT_RUN = 2
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Show the version where it is asked for."""
+    if version:
+        say(mlembed.__version__)
+        raise typer.Exit
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: Words after the program's name; those of this process by default.
+    """
+    try:
+        app(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:
+        sys.stdout = None  # the reader has gone: nothing may be flushed to it at exit
+        return COULD_NOT_RUN
+    except (MlembedError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return COULD_NOT_RUN
+    except Exception:  # noqa: BLE001  Python would exit with 1, which means no here
+        traceback.print_exc()
+        return COULD_NOT_RUN
+    return 0

@@ -1,0 +1,122 @@
+"""Write what people or programs read: tables, JSON, progress and errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlembed.training.progress import Progress as StepProgress
+
+_WIDTH = 120
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on standard output or error; as wide as a page where it is no terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() else _WIDTH,
+        highlight=False,
+        soft_wrap=not stream.isatty(),
+    )
+
+
+def say(text: str) -> None:
+    """Print *text* as it is."""
+    console().print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """Print *text* on standard error."""
+    console(stderr=True).print(text, markup=False, style="yellow")
+
+
+def show_json(value: Any) -> None:
+    """Print *value* as one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def show_table(head: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print *rows* under *head*; numbers right, text left."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    lines = [list(row) for row in rows]
+    for position, name in enumerate(head):
+        numeric = all(isinstance(line[position], (int, float)) for line in lines)
+        table.add_column(
+            name, justify="right" if lines and numeric else "left", overflow="fold", style=None
+        )
+    for line in lines:
+        table.add_row(*(_escape(_text(cell)) for cell in line))
+    console().print(table)
+
+
+def progress() -> StepProgress:
+    """Return what tells of a long run: a bar on a terminal, plain lines elsewhere."""
+    return _Bar() if sys.stderr.isatty() else _Lines()
+
+
+class _Lines:
+    """One line a finished step, for logs."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._start = time.monotonic()
+
+    def begin(self, step: str, number: int, total: int) -> None:
+        self._step, self._start = f"[{number}/{total}] {step}", time.monotonic()
+
+    def end(self, detail: str) -> None:
+        seconds = time.monotonic() - self._start
+        sys.stderr.write(f"{self._step}: {detail or 'done'} ({seconds:.1f} s)\n")
+        sys.stderr.flush()
+
+
+class _Bar:
+    """A bar that moves by steps; finished steps stay above it."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            console=console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=1)
+        self._step = ""
+        self._start = time.monotonic()
+
+    def begin(self, step: str, number: int, total: int) -> None:
+        self._step, self._start = step, time.monotonic()
+        self._progress.update(self._task, description=step, total=total, completed=number - 1)
+        self._progress.start()
+
+    def end(self, detail: str) -> None:
+        seconds = time.monotonic() - self._start
+        line = f"  {self._step}: {detail or 'done'} ({seconds:.1f} s)"
+        self._progress.console.print(line, markup=False)
+        self._progress.advance(self._task)
+        self._progress.stop()
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

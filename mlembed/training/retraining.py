@@ -1,0 +1,224 @@
+"""Train a challenger on what was logged, and let it face the champion.
+
+The newest rows are held out. Neither model has seen them: the challenger is trained on older
+rows alone, and the champion's own training ended before the first of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlembed.errors import GateError, SchemaError
+from mlembed.monitoring.outcomes import join
+from mlembed.monitoring.performance import compare
+from mlembed.registry.pointer import Ref
+from mlembed.serving.batch import encode_columns
+from mlembed.serving.encoder import Encoder
+from mlembed.serving.session import Session
+from mlembed.training.gate import CHALLENGER, Gate, Verdict
+from mlembed.training.logged import table_of
+from mlembed.training.progress import Steps
+from mlembed.training.trainer import N_STEPS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlembed.bundle.bundle import Bundle
+    from mlembed.monitoring.log import PredictionLog
+    from mlembed.monitoring.performance import Comparison
+    from mlembed.registry.file import FileRegistry
+    from mlembed.training.dataset import Dataset
+    from mlembed.training.progress import Progress
+    from mlembed.training.trainer import Candidate, Trainer
+
+_N_CLASSES = 2
+
+
+def retrain(
+    trainer: Trainer,
+    registry: FileRegistry,
+    log: PredictionLog,
+    *,
+    alias: str = "champion",
+    gate: Gate | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Train a challenger on *log* and promote it if it is shown to be better.
+
+    Args:
+        trainer: The model's declaration.
+        registry: Holds the champion and receives the challenger.
+        log: The model's prediction log, outcomes included.
+        alias: The champion's alias.
+        gate: What the challenger must show.
+        dry_run: Whether to publish and promote nothing.
+        progress: Hears of every step.
+
+    Raises:
+        DataError: If the logged rows cannot be trained on.
+        RegistryError: If the champion cannot be read or the challenger not be published.
+    """
+    gate = gate or Gate()
+    steps = Steps.of(progress, N_STEPS + 2)
+    champion = registry.fetch(registry.resolve(Ref(trainer.name, alias)))
+    if not dry_run:
+        registry.require_writable(trainer.name)
+    with steps.step("read the log") as say:
+        table, times = table_of(trainer, log, join(log))
+        train, test = _newest_held_out(times, _seen_until(champion), gate.share)
+        say.append(f"{len(times):,} rows with a known outcome, {len(test):,} held out")
+    refusal = _too_few(trainer, table, train, test, champion, gate)
+    verdict = Verdict(
+        promoted=False,
+        reason=refusal,
+        champion=champion.manifest.title,
+        metric=trainer.metric,
+        n_train=len(train),
+        n_test=len(test),
+    )
+    if refusal:
+        return verdict
+    heldout = table.take(test)
+    try:
+        candidate = trainer.train(
+            table.take(train),
+            test=heldout,
+            version=registry.next_version(trainer.name),
+            progress=steps,
+            provenance=_provenance(champion, times[train]),
+        )
+    except GateError as error:
+        return dataclasses.replace(verdict, reason=str(error))
+    with steps.step("compare") as say:
+        comparison = _compare(trainer, champion, candidate, heldout, gate)
+        passes = gate.passes(comparison)
+        reason = _reason(comparison, gate, passes=passes)
+        say.append(reason)
+    if not dry_run:
+        _publish(registry, candidate, alias if passes else "", reason)
+    elif passes:
+        reason += "; nothing was published, this is a dry run"
+    return dataclasses.replace(
+        verdict,
+        promoted=passes and not dry_run,
+        reason=reason,
+        challenger=candidate.bundle.manifest.title,
+        comparison=comparison,
+        published=not dry_run,
+    )
+
+
+def _seen_until(champion: Bundle) -> int:
+    """Return the time, Unix ns, up to which the champion may have seen rows."""
+    manifest = champion.manifest
+    text = str(manifest.training.get("data_until", manifest.created))
+    return int(dt.datetime.fromisoformat(text).timestamp() * 1e9)
+
+
+def _newest_held_out(
+    times: NDArray[np.int64], seen_until: int, share: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split rows by time; those of one instant stay together.
+
+    Args:
+        times: Unix ns of each row, `(n,)`.
+        seen_until: Rows up to here were the champion's.
+        share: Share of all rows to hold out, the newest.
+
+    Returns:
+        Rows to train on and rows to compare on.
+    """
+    if not len(times):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    cut = np.quantile(times, 1 - share, method="inverted_cdf")
+    heldout = times > max(int(cut), seen_until)
+    return np.flatnonzero(~heldout), np.flatnonzero(heldout)
+
+
+def _too_few(
+    trainer: Trainer,
+    table: Dataset,
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+    champion: Bundle,
+    gate: Gate,
+) -> str:
+    if min(len(train), len(test)) < gate.min_rows:
+        return (
+            f"too few logged rows with a known outcome: {len(train)} to train on and {len(test)} "
+            f"newer ones that {champion.manifest.title} has not seen, {gate.min_rows} of each are "
+            "needed; wait for more outcomes"
+        )
+    if (
+        trainer.label.kind == "binary"
+        and min(len(np.unique(table.y[rows])) for rows in (train, test)) < _N_CLASSES
+    ):
+        return "the known outcomes hold one class only; wait for outcomes of the other"
+    return ""
+
+
+def _provenance(champion: Bundle, times: NDArray[np.int64]) -> dict[str, Any]:
+    first, last = (
+        dt.datetime.fromtimestamp(int(time) / 1e9, dt.UTC).isoformat()
+        for time in (times.min(), times.max())
+    )
+    return {
+        "source": "prediction log",
+        "data_from": first,
+        "data_until": last,
+        "champion": champion.manifest.title,
+    }
+
+
+def _compare(
+    trainer: Trainer, champion: Bundle, candidate: Candidate, heldout: Dataset, gate: Gate
+) -> Comparison | None:
+    try:
+        theirs = _scores(champion, heldout)
+    except SchemaError:
+        return None
+    return compare(
+        heldout.y,
+        theirs,
+        _scores(candidate.bundle, heldout),
+        trainer.metric,
+        champion.manifest.task.threshold,
+        challenger_threshold=trainer.label.threshold,
+        resamples=gate.resamples,
+        seed=trainer.seed,
+    )
+
+
+def _scores(bundle: Bundle, table: Dataset) -> NDArray[np.float64]:
+    manifest = bundle.manifest
+    encoder = Encoder(manifest.title, manifest.columns)
+    given = {name: table.columns[name] for name in encoder.names if name in table.columns}
+    matrix, _ = encode_columns(encoder, given)
+    return Session(bundle.files["model.onnx"]).run_matrix(matrix)
+
+
+def _reason(comparison: Comparison | None, gate: Gate, *, passes: bool) -> str:
+    if comparison is None:
+        return (
+            "the champion reads columns that the trainer no longer declares, so the two cannot be "
+            "compared; promote by hand once you are sure"
+        )
+    if passes:
+        return "the challenger is better" if gate.margin == 0 else "the challenger holds the margin"
+    if comparison.low is None or comparison.difference is None:
+        return "too few held-out outcomes of one class to compare; wait for more"
+    if comparison.difference > 0:
+        return "the challenger looks better, but the gain may be chance; wait for more outcomes"
+    return "the challenger is no better than the champion"
+
+
+def _publish(registry: FileRegistry, candidate: Candidate, alias: str, reason: str) -> None:
+    target = registry.publish(candidate.bundle)
+    registry.promote(target.name, CHALLENGER, target.version, "retrained on the log")
+    if alias:
+        registry.promote(target.name, alias, target.version, reason)
