@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from mlembed.errors import NotFoundError
+from mlembed.errors import ConflictError, IntegrityError, NotFoundError
 from mlembed.registry.pointer import DEFAULT_ALIAS, Ref, Target
 from mlembed.serving import hooks
 from mlembed.serving.arrays import count_records
@@ -37,9 +37,15 @@ class InMemoryRegistry:
         self._targets: dict[Ref, Target] = {}
 
     def publish(self, bundle: Bundle, alias: str = DEFAULT_ALIAS) -> Target:
-        """Store *bundle* and point *alias* at it."""
+        """Store *bundle* and point *alias* at it.
+
+        Raises:
+            ConflictError: If the version exists with other contents.
+        """
         name, version = bundle.manifest.name, bundle.manifest.version
         target = Target(name, version, bundle.id)
+        if self._targets.get(Ref(name, version), target) != target:
+            raise ConflictError(f"{name}@{version} is published already with other contents")
         self._bundles[bundle.id] = bundle
         self._targets[Ref(name, version)] = self._targets[Ref(name, alias)] = target
         return target
@@ -53,6 +59,8 @@ class InMemoryRegistry:
 
     def fetch(self, target: Target) -> Bundle:
         """Return the bundle of *target*."""
+        if target.bundle_id not in self._bundles:
+            raise IntegrityError(f"{target.name}@{target.version} is not in the in-memory registry")
         return self._bundles[target.bundle_id]
 
 

@@ -27,6 +27,7 @@ class BundleSource(Protocol):
 
         Raises:
             NotFoundError: If the model, version or alias does not exist; names what does.
+            IntegrityError: If what it points with is not as it was written.
             RegistryError: If the registry cannot be read.
         """
         ...
@@ -35,7 +36,7 @@ class BundleSource(Protocol):
         """Return the verified bundle of *target*.
 
         Raises:
-            IntegrityError: If its bytes are not those that were published.
+            IntegrityError: If its bytes are not those that were published, or are gone.
             RegistryError: If it cannot be read.
         """
         ...
@@ -52,12 +53,30 @@ def open_registry(location: str | Path) -> FileRegistry:
             "no model registry is set: give registry=..., --registry or MLEMBED_REGISTRY, "
             "such as file:///srv/models"
         )
+    if "\0" in str(location):
+        raise SettingsError("the registry's path holds a NUL character")
     if isinstance(location, Path) or "://" not in location:
         return FileRegistry(Path(location))
-    parts = urlsplit(location)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path:
+    return FileRegistry(_file_url(location))
+
+
+def _file_url(url: str) -> Path:
+    # A URL may hold a password, so no message shows more of it than its scheme.
+    scheme = url.partition("://")[0]
+    if scheme.lower() != "file":
         raise SettingsError(
-            f"registry scheme '{parts.scheme}://{parts.netloc}' is not served; "
-            "expected a directory or file:///absolute/path"
+            f"registries of the scheme '{scheme}' are not served; served are directories and "
+            "file:///absolute/path"
         )
-    return FileRegistry(Path(unquote(parts.path)))
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SettingsError("the registry's file:// URL is malformed") from error
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path or parts.query or parts.fragment:
+        raise SettingsError(
+            "a file:// registry is written file:///absolute/path, with ? and # as %3F and %23"
+        )
+    if "\0" in path:
+        raise SettingsError("the registry's path holds a NUL character")
+    return Path(path)

@@ -3,20 +3,22 @@
     <root>/<name>/blobs/sha256/<hex>          contents, named by their digest
     <root>/<name>/versions/<version>.json     create-only: version -> bundle id
     <root>/<name>/aliases/<alias>.json        the current pointer
-    <root>/<name>/log/<alias>/<serial>.json   create-only: every pointer there ever was
+    <root>/<name>/log/<alias>/<serial>.json   every pointer that was in force, as a chain
 
 A version is visible only once all its blobs are, and is never changed after.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, NoReturn
 
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import Bundle, sha256, unpack
-from mlembed.bundle.manifest import is_name, is_sha256, is_version
+from mlembed.bundle.manifest import NAME_RULE, is_name, is_sha256, is_version
 from mlembed.errors import (
+    BundleError,
     ConflictError,
     IntegrityError,
     NotFoundError,
@@ -24,6 +26,7 @@ from mlembed.errors import (
     SettingsError,
 )
 from mlembed.registry import files
+from mlembed.registry.history import before, listing, read_log
 from mlembed.registry.pointer import Pointer, Ref, Target
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.bundle.manifest import File
+
+
+_MAX_REASON = 2_000
 
 
 class FileRegistry:
@@ -52,8 +58,10 @@ class FileRegistry:
             return self.pointer(ref.name, ref.selector).target
         path = self._model(ref.name) / "versions" / f"{ref.selector}.json"
         raw = self._read(path, lambda: self._unknown(ref))
-        record = strictjson.loads(raw, str(path))
-        bundle_id = record.get("bundle_id") if isinstance(record, dict) else None
+        try:
+            bundle_id = strictjson.loads(raw, str(path))["bundle_id"]
+        except (BundleError, KeyError, TypeError):
+            bundle_id = None
         if not is_sha256(bundle_id):
             raise IntegrityError(f"{path} names no bundle; publish a new version")
         return Target(ref.name, ref.selector, str(bundle_id))
@@ -75,7 +83,7 @@ class FileRegistry:
 
         try:
             bundle = unpack(manifest, read, target.bundle_id)
-        except PermissionError as error:
+        except OSError as error:
             raise RegistryError(f"cannot read {target.name} in {self}: {error.strerror}") from error
         if (bundle.manifest.name, bundle.manifest.version) != (target.name, target.version):
             raise IntegrityError(
@@ -85,7 +93,7 @@ class FileRegistry:
         return bundle
 
     def publish(self, bundle: Bundle) -> Target:
-        """Store *bundle* as a new version; the same bundle again changes nothing.
+        """Store *bundle* as a new version; the same bundle again mends what was damaged.
 
         Raises:
             ConflictError: If the version exists with other contents.
@@ -97,7 +105,9 @@ class FileRegistry:
         record = strictjson.dumps({"bundle_id": bundle.id, "version": version})
         try:
             for data in contents:
-                files.create(model / "blobs" / "sha256" / sha256(data), data)
+                blob = model / "blobs" / "sha256" / sha256(data)
+                if not files.create(blob, data) and blob.read_bytes() != data:
+                    files.replace(blob, data)  # it was damaged, and its name says what it was
             created = files.create(model / "versions" / f"{version}.json", record)
         except OSError as error:
             self._refuse_write(error)
@@ -127,41 +137,46 @@ class FileRegistry:
         Raises:
             NotFoundError: If there was none.
         """
-        return self._point(name, alias, _before, "rollback", reason)
+        with contextlib.suppress(IntegrityError):
+            self.pointer(name, alias)  # an unknown alias is named before anything is made
+        return self._point(name, alias, before, "rollback", reason)
 
     def pointer(self, name: str, alias: str) -> Pointer:
         """Return the current pointer of *alias*."""
         ref = Ref(name, alias)
-        path = self._model(name) / "aliases" / f"{alias}.json"
+        path = self._alias(name, alias)
         pointer = Pointer.from_bytes(self._read(path, lambda: self._unknown(ref)), str(path))
         if (pointer.name, pointer.alias) != (name, alias):
             raise IntegrityError(f"{path} speaks of {pointer.name}@{pointer.alias}; promote again")
         return pointer
 
     def history(self, name: str, alias: str) -> list[Pointer]:
-        """Return every pointer of *alias*, the oldest first."""
-        folder = self._model(name) / "log" / alias
-        found = [
-            Pointer.from_bytes(path.read_bytes(), str(path))
-            for path in _listing(folder)
-            if path.stem.isdecimal()
-        ]
-        if not found:
-            self._unknown(Ref(name, alias))
-        return sorted(found, key=lambda pointer: pointer.serial)
+        """Return every pointer of *alias*, the oldest first and the current one last.
+
+        Raises:
+            NotFoundError: If there is no such alias.
+            IntegrityError: If the log is damaged or does not hold the current pointer.
+        """
+        current = self.pointer(name, alias)
+        log = self._log(name, alias)
+        if current not in log:
+            raise IntegrityError(f"{name}@{alias} in {self} is not in its log; promote again")
+        # What lies beyond was logged by a promotion that died before it came into force.
+        return log[: current.serial]
 
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""
-        return sorted(path.name for path in _listing(self.root) if is_name(path.name))
+        names = (path.name for path in listing(self.root) if is_name(path.name))
+        return sorted(name for name in names if self.versions(name))
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of *name*, the oldest first."""
-        stems = [path.stem for path in _listing(self._model(name) / "versions")]
+        stems = [path.stem for path in listing(self._model(name) / "versions")]
         return sorted((s for s in stems if is_version(s)), key=_version_key)
 
     def aliases(self, name: str) -> list[str]:
         """Return the aliases of *name*, sorted."""
-        stems = (path.stem for path in _listing(self._model(name) / "aliases"))
+        stems = (path.stem for path in listing(self._model(name) / "aliases"))
         return sorted(stem for stem in stems if is_name(stem))
 
     def next_version(self, name: str) -> str:
@@ -172,6 +187,17 @@ class FileRegistry:
         major, minor, _ = _version_key(versions[-1])
         return f"{major}.{minor + 1}.0"
 
+    def require_writable(self, name: str) -> None:
+        """Find out before long work whether *name* could be published here.
+
+        Raises:
+            RegistryError: If it could not.
+        """
+        try:
+            files.probe(self._model(name))
+        except OSError as error:
+            self._refuse_write(error)
+
     def _point(
         self,
         name: str,
@@ -180,13 +206,12 @@ class FileRegistry:
         action: str,
         reason: str,
     ) -> Pointer:
-        if not is_name(alias) or is_version(alias):
-            raise SettingsError(f"{alias!r} is no alias; expected a word such as 'champion'")
-        model = self._model(name)
-        path = model / "aliases" / f"{alias}.json"
+        if len(reason) > _MAX_REASON:
+            raise SettingsError(f"the reason may have {_MAX_REASON} characters at most")
+        model, path = self._model(name), self._alias(name, alias)
         try:
             with files.locked(model / ".lock"):
-                history = self.history(name, alias) if path.exists() else []
+                history = self._in_force(name, alias)
                 target = choose(history)
                 pointer = Pointer(
                     name=name,
@@ -211,8 +236,25 @@ class FileRegistry:
 
     def _model(self, name: str) -> Path:
         if not is_name(name):
-            raise SettingsError(f"{name!r} is no model name; expected [a-z0-9][a-z0-9._-]*")
+            raise SettingsError(f"{name!r} is no model name; expected {NAME_RULE}")
         return self.root / name
+
+    def _alias(self, name: str, alias: str) -> Path:
+        if not is_name(alias) or is_version(alias):
+            raise SettingsError(f"{alias!r} is no alias; expected a word such as 'champion'")
+        return self._model(name) / "aliases" / f"{alias}.json"
+
+    def _log(self, name: str, alias: str) -> list[Pointer]:
+        return read_log(self._model(name) / "log" / alias, name, alias)
+
+    def _in_force(self, name: str, alias: str) -> list[Pointer]:
+        """Return the history to go on from, also where the alias file itself is damaged."""
+        try:
+            return self.history(name, alias)
+        except NotFoundError:
+            return []
+        except IntegrityError:
+            return self._log(name, alias)
 
     def _read(self, path: Path, missing: Callable[[], NoReturn]) -> bytes:
         try:
@@ -238,28 +280,6 @@ class FileRegistry:
             f"cannot write to the registry {self}: {error.strerror or error}. Nothing was "
             "published; make the directory writable or name another with --registry"
         ) from error
-
-
-def _before(history: list[Pointer]) -> Target:
-    served: list[Target] = []
-    for pointer in history:
-        if pointer.action == "rollback" and pointer.target in served:
-            while served[-1] != pointer.target:
-                served.pop()
-        elif not served or served[-1] != pointer.target:
-            served.append(pointer.target)
-    if len(served) < 2:  # noqa: PLR2004
-        raise NotFoundError("there is no earlier version to roll back to; promote one by name")
-    return served[-2]
-
-
-def _listing(path: Path) -> list[Path]:
-    try:
-        return list(path.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise RegistryError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _version_key(version: str) -> tuple[int, int, int]:

@@ -33,6 +33,12 @@ def replace(path: Path, data: bytes) -> None:
     _sync_directory(path.parent)
 
 
+def probe(folder: Path) -> None:
+    """Write and remove a file in *folder*, which is made if need be."""
+    with _temporary(folder / "probe", b""):
+        pass
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the advisory lock file *path*; waits for whoever holds it."""

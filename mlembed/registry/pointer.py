@@ -105,11 +105,15 @@ class Pointer:
             pointer = cls(**raw)
         except (TypeError, BundleError) as error:
             raise IntegrityError(f"{place} is not a pointer: {error}; promote again") from error
+        texts = (pointer.name, pointer.alias, pointer.prev, pointer.issued, pointer.reason)
         if not (
-            is_sha256(pointer.bundle_id)
+            all(isinstance(text, str) for text in texts)
+            and is_sha256(pointer.bundle_id)
             and is_version(pointer.version)
-            and isinstance(pointer.serial, int)
+            and type(pointer.serial) is int
             and pointer.serial >= 1
+            and pointer.action in ("promote", "rollback")
+            and pointer.to_bytes() == data
         ):
-            raise IntegrityError(f"{place}: version, bundle_id or serial is malformed")
+            raise IntegrityError(f"{place} is not as it was written; promote again")
         return pointer

@@ -1,0 +1,67 @@
+"""Run code in a process of its own: what forks, dies, exits or changes its user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ROOT = Path(__file__).parents[1]
+_PATHS = (_ROOT, _ROOT / "tests")
+
+
+def start_script(
+    script: str,
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start Python on *script*, which imports mlembed and what tests share; warnings are errors.
+
+    Args:
+        script: Source; its indentation is taken off.
+        arguments: What it finds in `sys.argv[1:]`.
+        cwd: Directory to run in.
+        environment: Variables besides those of this process.
+    """
+    variables = {"PYTHONPATH": os.pathsep.join(map(str, _PATHS)), "ORT_DISABLE_TELEMETRY": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | variables | dict(environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_script(
+    script: str,
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    returncode: int = 0,
+) -> str:
+    """Run *script* to its end within a minute and return what it printed.
+
+    Args:
+        script: As for `start_script`, like the others.
+        arguments: What it finds in `sys.argv[1:]`.
+        cwd: Directory to run in.
+        environment: Variables besides those of this process.
+        returncode: How it must end.
+    """
+    with start_script(script, *arguments, cwd=cwd, environment=environment) as process:
+        try:
+            output, errors = process.communicate(timeout=60)
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == returncode, f"ended with {process.returncode}: {errors[-2000:]}"
+    return output
