@@ -130,7 +130,8 @@ class Handle:
         except MlembedError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a host must outlive whatever a registry does
-            self._fail(RegistryError(f"{self.ref}: {type(error).__name__}: {error}"))
+            failure = f"{type(error).__name__}: {error}"
+            self._fail(RegistryError(f"the look at {self.ref} failed: {failure}"))
         else:
             self.error, self._refused, self._failures = None, None, 0
         self._start_thread()

@@ -6,6 +6,7 @@ named a fallback, no failure reaches it: the answer says `fallback` and why.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -61,9 +62,9 @@ def load(
         SettingsError: If the reference or fallback is malformed or no registry is known.
     """
     settings = settings or default_settings()
-    if registry is None or not hasattr(registry, "resolve"):
+    if registry is None or isinstance(registry, (str, os.PathLike)):
         registry = open_registry(registry or settings.registry)
-    return Model(parse_ref(ref), registry, fallback, settings)  # type: ignore[arg-type]
+    return Model(parse_ref(ref), registry, fallback, settings)
 
 
 class Model:
