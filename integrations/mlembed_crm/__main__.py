@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SECRET_VARIABLE = "MLEMBED_WEBHOOK_SECRET"  # noqa: S105  the name of the variable
+
+_LOOK_SECONDS = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,14 +59,12 @@ def deliver(outbox: Outbox, options: argparse.Namespace) -> int:
         raise SettingsError(f"name whose actions go there with --destination; waiting: {waiting}")
     delivery = Delivery(outbox, dict.fromkeys(names, webhook))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     if not options.once:
-        delivery.run_forever(stop)
+        _run_until_signalled(delivery)
         return 0
-    done = delivery.run_once(stop)
-    _write(options, dataclasses.asdict(done), f"{done}")
+    done = delivery.run_once()
+    line = f"{done.sent} sent, {done.failed} to be tried again, {done.dead} given up"
+    _write(options, dataclasses.asdict(done), line)
     return 1 if done.dead else 0
 
 
@@ -85,6 +85,17 @@ def redeliver(outbox: Outbox, options: argparse.Namespace) -> int:
         outbox.redeliver(action_id)
         _write(options, {"id": action_id, "state": "pending"}, f"{action_id}  pending")
     return 0
+
+
+def _run_until_signalled(delivery: Delivery) -> None:
+    # A handler that sets an Event can deadlock with the wait it interrupts; a list cannot.
+    signalled: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: signalled.append(received))
+    delivery.start()
+    while not signalled:
+        time.sleep(_LOOK_SECONDS)
+    delivery.close()
 
 
 def _write(options: argparse.Namespace, value: dict[str, Any], line: str) -> None:

@@ -133,7 +133,11 @@ class Delivery:
         return Delivered(**counts)
 
     def run_forever(self, stop: threading.Event) -> None:
-        """Deliver until *stop* is set; whatever fails is logged and tried again."""
+        """Deliver until *stop* is set; whatever fails is logged and tried again.
+
+        Set *stop* from another thread, never from a signal handler, which can interrupt the wait
+        for it and then hang: there, use `start` and `close`.
+        """
         problem = ""
         while not stop.is_set():
             try:

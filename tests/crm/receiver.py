@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,13 @@ def prediction(
 def action(key: str | None = "c-1", score: float = 0.9, rule: Rule = RULE) -> Action:
     """Return a new action that no outbox holds yet."""
     return rule.action(prediction(score, key))
+
+
+def fork() -> int:
+    """Fork this process, whose threads are part of the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def child(script: str, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -17,6 +17,8 @@ from mlembed_crm.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TEXT: Any = "0.8"
+YES: Any = True
 SCORES = st.floats(allow_nan=True)
 
 
@@ -54,11 +56,11 @@ def test_conditions_are_strict_where_they_cross_and_inclusive_where_they_reach()
         (lambda: rises_above(0.8, 0.9), "reset"),
         (lambda: falls_below(0.2, 0.1), "reset"),
         (lambda: score_at_least(math.inf), "finite"),
-        (lambda: rises_above("0.8"), "numbers"),
-        (lambda: rises_above(True), "numbers"),  # noqa: FBT003  the mistake under test
+        (lambda: rises_above(TEXT), "numbers"),
+        (lambda: rises_above(YES), "numbers"),
         (lambda: Rule("", "m", rises_above(0.8)), "name"),
         (lambda: Rule("r", "m@champion", rises_above(0.8)), "without '@'"),
-        (lambda: Rule("r", "m", 0.8), "rises_above"),
+        (lambda: Rule("r", "m", TEXT), "rises_above"),
     ],
 )
 def test_rule_refuses_what_cannot_be_meant(make: Callable[[], Any], says: str) -> None:

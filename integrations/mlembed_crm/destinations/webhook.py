@@ -6,6 +6,7 @@ that a slow receiver cannot stretch. Redirects and proxies are not followed.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE_BYTES = 64 * 1024
 _PORTS = {"https": 443, "http": 80}
+_MAX_PORT = 65_535
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
 
 class Webhook:
@@ -148,6 +151,10 @@ def _read_url(text: str, *, allow_private: bool) -> httpx.URL:
         raise SettingsError("Webhook: url is malformed; expected https://host/path") from None
     if url.scheme not in _PORTS or not url.host:
         raise SettingsError("Webhook: url must begin with https:// and a host")
+    if not _HOST.fullmatch(url.raw_host) or (
+        url.port is not None and not 0 < url.port <= _MAX_PORT
+    ):
+        raise SettingsError("Webhook: url is malformed; its host or port cannot exist")
     if url.scheme == "http" and not allow_private:
         raise SettingsError(
             "Webhook: url must be https; plain http needs allow_private, for a receiver of your own"

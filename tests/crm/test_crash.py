@@ -1,0 +1,294 @@
+"""Processes that are killed: nothing is lost, and what is repeated has the same id."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crm.receiver import (
+    DESTINATION,
+    SECRET,
+    action,
+    answer,
+    child,
+    delivery,
+    finish,
+    fork,
+    receiving,
+)
+from mlembed_crm import Delivered, Outbox
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from crm.receiver import Handler
+
+TESTS = Path(__file__).parents[1]
+
+PREDICT = """
+import os, signal, sys
+import mlembed
+from mlembed.testing import InMemoryRegistry, override_model
+from mlembed_crm import Actions, Outbox, Rule, rises_above
+rule = Rule("hold-payment", model="payments", when=rises_above(0.8), destination="risk-desk")
+Actions(Outbox(sys.argv[1]), [rule]).attach()
+model = mlembed.load(
+    "payments", registry=InMemoryRegistry(), settings=mlembed.Settings(log=False)
+)
+with override_model("payments", returns=0.95):
+    model.predict({"amount": 1.0}, key="c-42")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+DELIVER = """
+import sys
+sys.path.insert(0, sys.argv[4])
+from mlembed_crm import Delivery, Outbox, Webhook
+hook = Webhook(sys.argv[2], sys.argv[3], allow_private=True)
+print("ready", flush=True)
+sys.stdin.readline()
+print(Delivery(Outbox(sys.argv[1]), {"risk-desk": hook}).run_once().sent)
+"""
+
+
+def started(path: Path, url: str) -> subprocess.Popen[str]:
+    """Start a process that delivers once it is told to."""
+    process = child(DELIVER, path, url, SECRET, TESTS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", finish(process)
+    return process
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    """Tell a process to go."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def test_killed_between_commit_and_delivery_is_delivered_once(tmp_path: Path) -> None:
+    """A process that dies right after its prediction has lost nothing."""
+    path = tmp_path / "actions.db"
+    process = child(PREDICT, path)
+    _, problems = finish(process)
+    assert process.returncode == -signal.SIGKILL, problems
+
+    with receiving() as receiver:
+        deliver = delivery(Outbox(path), receiver)
+        runs = [deliver.run_once() for _ in range(3)]
+
+    assert runs == [Delivered(sent=1), Delivered(), Delivered()]
+    assert [got.body.count(b'"subject":"c-42"') for got in receiver.received] == [1]
+
+
+def test_killed_before_commit_sends_nothing(tmp_path: Path) -> None:
+    """An action in a transaction that was never committed never was."""
+    outbox = Outbox(tmp_path / "actions.db")
+    script = """
+import os, signal, sqlite3, sys
+sys.path.insert(0, sys.argv[2])
+from crm.receiver import action
+from mlembed_crm import Outbox
+host = sqlite3.connect(sys.argv[1])
+host.execute("BEGIN")
+assert Outbox(sys.argv[1]).enqueue(action(), once=True, connection=host)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+    process = child(script, outbox.path, TESTS)
+    _, problems = finish(process)
+
+    assert process.returncode == -signal.SIGKILL, problems
+    assert outbox.counts()["pending"] == 0
+    assert not outbox.crossed(action().rule, "c-1")
+
+
+def test_killed_between_delivery_and_mark_is_sent_again_the_same(tmp_path: Path) -> None:
+    """The receiver took it, the sender died: the repeat has the same id and the same bytes."""
+    path = tmp_path / "actions.db"
+    Outbox(path).enqueue(action())
+
+    with receiving() as receiver:
+        process = started(path, receiver.url)
+
+        def take_and_kill(handler: Handler) -> None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            answer(204)(handler)
+
+        receiver.answers.append(take_and_kill)
+        tell(process)
+        finish(process)
+        soon = Outbox(path)
+        late = Outbox(path, clock=lambda: time.time() + 121)
+        runs = [delivery(outbox, receiver).run_once() for outbox in (soon, late, late)]
+
+    assert process.returncode == -signal.SIGKILL
+    assert runs == [Delivered(), Delivered(sent=1), Delivered()]
+    assert len(receiver.received) == 2
+    assert len({(got.id, got.body) for got in receiver.received}) == 1
+
+
+def test_two_processes_deliver_each_action_once(tmp_path: Path) -> None:
+    """Where nothing fails, two deliveries of one outbox repeat nothing."""
+    path = tmp_path / "actions.db"
+    outbox = Outbox(path)
+    for number in range(60):
+        outbox.enqueue(action(f"c-{number}"))
+
+    with receiving() as receiver:
+        both = [started(path, receiver.url) for _ in range(2)]
+        for process in both:
+            tell(process)
+        sent = [int(finish(process)[0]) for process in both]
+
+    ids = [got.id for got in receiver.received]
+    assert sum(sent) == len(ids) == len(set(ids)) == 60
+    assert outbox.counts() == {"pending": 0, "sent": 60, "dead": 0}
+
+
+def test_processes_that_make_the_outbox_together_all_get_it(tmp_path: Path) -> None:
+    """The first use may happen in several processes at the same moment."""
+    script = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from crm.receiver import action
+from mlembed_crm import Outbox
+print("ready", flush=True)
+sys.stdin.readline()
+print(Outbox(sys.argv[1]).enqueue(action()))
+"""
+    path = tmp_path / "actions.db"
+    many = [child(script, path, TESTS) for _ in range(4)]
+    for process in many:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", finish(process)
+    for process in many:
+        tell(process)
+
+    assert [finish(process)[0].strip() for process in many] == ["True"] * 4
+    assert Outbox(path).counts()["pending"] == 4
+
+
+def test_fork_while_threads_write_loses_nothing(tmp_path: Path) -> None:
+    """Parent and children write on, through connections of their own; the file stays whole."""
+    outbox = Outbox(tmp_path / "actions.db", busy_seconds=30)
+    stop, written = threading.Event(), [0, 0]
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            written[number] += outbox.enqueue(action(None))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    children = []
+    for _ in range(5):
+        pid = fork()
+        if pid == 0:
+            os._exit(0 if all(outbox.enqueue(action(None)) for _ in range(10)) else 1)
+        children.append(pid)
+        time.sleep(0.02)
+    statuses = [os.waitpid(pid, 0)[1] for pid in children]
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == [0] * 5
+    assert outbox.counts()["pending"] == sum(written) + 50
+    with sqlite3.connect(outbox.path) as check:
+        assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+
+
+def test_fork_leaves_no_connection_to_share(tmp_path: Path) -> None:
+    """SQLite must not see one connection on both sides: at a fork there is none."""
+    outbox = Outbox(tmp_path / "actions.db")
+    outbox.enqueue(action())
+    reading, writing = os.pipe()
+
+    pid = fork()
+    if pid == 0:
+        names = [str(entry.readlink()) for entry in open_files()]
+        os.write(writing, str(sum("actions.db" in name for name in names)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert os.read(reading, 10) == b"0"
+    assert outbox.enqueue(action())
+    os.close(reading)
+    os.close(writing)
+
+
+def open_files() -> list[Path]:
+    """Return the links to this process's open files."""
+    return [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+
+
+FAILING = """
+import logging, os, resource, sys
+import mlembed
+from mlembed.testing import InMemoryRegistry, override_model
+from mlembed_crm import Actions, Outbox, Rule, rises_above
+logging.basicConfig()
+path, fault = sys.argv[1:]
+rule = Rule("hold-payment", model="payments", when=rises_above(0.8), destination="risk-desk")
+actions = Actions(Outbox(path), [rule])
+actions.attach()
+model = mlembed.load(
+    "payments", registry=InMemoryRegistry(), settings=mlembed.Settings(log=False)
+)
+with override_model("payments", returns=0.95):
+    model.predict({}, key="before")
+    if fault == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(path + "-wal").st_size,) * 2)
+    else:
+        actions.outbox.close()
+        for name in (path, os.path.dirname(path)):
+            os.chmod(name, 0o555)
+        if os.getuid() == 0:
+            os.setuid(65534)
+    print(model.predict({}, key="secret-key").score, actions.queued, actions.failed)
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that another user can reach, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("full", "full|I/O error"), ("readonly", "readonly|unable to open")]
+)
+def test_outbox_that_cannot_be_written_leaves_the_prediction(
+    open_folder: Path, fault: str, says: str
+) -> None:
+    """A full disk or a read-only file is in the log and in the count, not in the host's way."""
+    path = open_folder / "actions.db"
+
+    output, log = finish(child(FAILING, path, fault))
+    open_folder.chmod(0o755)
+
+    assert output == "0.95 1 1\n", log
+    assert "rule 'hold-payment'" in log
+    assert re.search(says, log)
+    assert "secret-key" not in log
+    assert [one.key for one in Outbox(path).list()] == ["before"]
+
+
+def test_destination_of_these_tests_is_the_rules() -> None:
+    """The scripts above name the destination that the receiver's helpers deliver to."""
+    assert f'destination="{DESTINATION}"' in PREDICT
