@@ -52,6 +52,8 @@ class Bins:
 def number_bins(values: NDArray[np.float64]) -> Bins:
     """Count *values* in bins at their own deciles, so that outliers cannot hide a shift.
 
+    Where nearly all are the smallest one, the bins are below, at and above that value.
+
     Args:
         values: `(n,)`; NaN is missing.
     """
@@ -61,6 +63,9 @@ def number_bins(values: NDArray[np.float64]) -> Bins:
         inner = np.linspace(0, 1, N_BINS + 1)[1:-1]
         edges = np.unique(np.quantile(present, inner, method="inverted_cdf"))
         edges = edges[edges > present.min()]
+        if not edges.size:
+            # One value fills nine tenths: a single bin could never show a change.
+            edges = np.array([present.min(), np.nextafter(present.min(), np.inf)])
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return Bins(
         kind="number",

@@ -1,0 +1,178 @@
+"""Take OTLP-JSON log records apart, one event at a time.
+
+An event is added whole or not at all: an event that is not what mlembed writes is counted as
+unreadable and leaves no half row behind.
+
+Format: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from mlembed.telemetry.events import OUTCOME, PREDICTION
+
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_MAX_NS = 2**63  # times are kept as 64-bit integers
+
+
+class LoggedOutcome(NamedTuple):
+    """The truth about a prediction, as it was reported.
+
+    Attributes:
+        prediction_id: Id of the prediction (of a row, for a batch), or empty.
+        key: The host's key of the entity, where there is no id.
+        value: What happened: a bool, a number or a class.
+        time_ns: Unix time of the report.
+        observed_ns: Unix time when it happened, or None.
+        revision: A higher one replaces a lower.
+    """
+
+    prediction_id: str
+    key: str
+    value: bool | float | str
+    time_ns: int
+    observed_ns: int | None
+    revision: int
+
+    @property
+    def moment_ns(self) -> int:
+        """Unix time when it happened, as far as is known."""
+        return self.time_ns if self.observed_ns is None else self.observed_ns
+
+
+class Reading:
+    """The rows read so far, one list a field of `PredictionLog`.
+
+    Args:
+        model: Name of the model; events of others are left out.
+        first_ns: Earliest Unix time of interest, or None.
+        last_ns: Latest Unix time of a prediction of interest, or None.
+    """
+
+    def __init__(self, model: str, first_ns: int | None, last_ns: int | None) -> None:
+        self.model = model
+        self._first_ns = first_ns
+        self._last_ns = last_ns
+        self._seen: set[str] = set()
+        self.ids: list[str] = []
+        self.keys: list[str | None] = []
+        self.time_ns: list[int] = []
+        self.version: list[str] = []
+        self.digest: list[str] = []
+        self.reason: list[str] = []
+        self.score: list[float | None] = []
+        self.latency: list[float] = []
+        self.error_type: list[str] = []
+        self.weights: list[float] = []
+        self.batch: list[int] = []
+        self.has_features: list[bool] = []
+        self.features: dict[str, list[Any]] = {}
+        self.outcomes: list[LoggedOutcome] = []
+        self.torn = 0
+        self.unreadable = 0
+        self.repeated = 0
+
+    def add(self, record: Any) -> None:
+        """Add the event in *record*; one of another kind or model is left out."""
+        try:
+            attributes = {
+                item["key"]: value["stringValue"] if "stringValue" in value else _value(value)
+                for item in record["attributes"]
+                for value in (item["value"],)
+            }
+            event = record.get("eventName") or attributes.get("event.name")
+            if attributes.get("mlembed.model.name", self.model) != self.model:
+                return
+            if event == PREDICTION:
+                self._add_prediction(record, attributes)
+            elif event == OUTCOME:
+                self._add_outcome(record, attributes)
+        except _MALFORMED:
+            self.unreadable += 1
+
+    def _add_prediction(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
+        time_ns = _nanoseconds(record["timeUnixNano"])
+        if self._first_ns is not None and time_ns < self._first_ns:
+            return
+        if self._last_ns is not None and time_ns > self._last_ns:
+            return
+        event_id = str(attributes["mlembed.prediction.id"])
+        if event_id in self._seen:
+            self.repeated += 1
+            return
+        features, scores = _payload(record, int(attributes.get("mlembed.prediction.count", 1)))
+        rate = float(attributes.get("mlembed.sampling.rate", 1.0))
+        latency = float(attributes.get("mlembed.latency", "nan"))
+        key = attributes.get("mlembed.prediction.key")
+        weight = 1.0 / rate if 0 < rate <= 1 else 1.0
+        self._seen.add(event_id)
+        n, before = len(scores), len(self.ids)
+        self.ids += [event_id] if n == 1 else [f"{event_id}/{row}" for row in range(n)]
+        self.keys += [None if key is None else str(key)] * n
+        self.time_ns += [time_ns] * n
+        self.version += [str(attributes.get("mlembed.model.version", ""))] * n
+        self.digest += [str(attributes.get("mlembed.model.digest", ""))] * n
+        self.reason += [str(attributes.get("mlembed.prediction.reason", "ok"))] * n
+        self.score += scores
+        self.latency += [latency] * n
+        self.error_type += [str(attributes.get("error.type", ""))] * n
+        self.weights += [weight] * n
+        self.batch += [n] * n
+        self.has_features += [features is not None] * n
+        for name, values in (features or {}).items():
+            column = self.features.setdefault(name, [])
+            if len(column) < before:
+                column += [None] * (before - len(column))
+            column += values
+
+    def _add_outcome(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
+        time_ns = _nanoseconds(record["timeUnixNano"])
+        if self._first_ns is not None and time_ns < self._first_ns:
+            return
+        value = attributes["mlembed.outcome.value"]
+        if not isinstance(value, (bool, float, int, str)):
+            raise TypeError
+        observed = attributes.get("mlembed.outcome.observed_at")
+        self.outcomes.append(
+            LoggedOutcome(
+                prediction_id=str(attributes.get("mlembed.prediction.id", "")),
+                key=str(attributes.get("mlembed.prediction.key", "")),
+                value=value,
+                time_ns=time_ns,
+                observed_ns=None if observed is None else _nanoseconds(observed),
+                revision=int(attributes.get("mlembed.outcome.revision", 0)),
+            )
+        )
+
+
+def _payload(
+    record: dict[str, Any], count: int
+) -> tuple[dict[str, list[Any]] | None, list[float | None]]:
+    """Return the features by column, None where there are none, and the scores of an event."""
+    text = (record.get("body") or {}).get("stringValue")
+    payload = json.loads(text) if text else {"y": {"score": [None] * count}}
+    scores, features = payload["y"]["score"], payload.get("f")
+    if type(scores) is not list or not {*map(type, scores)} <= {float, int, type(None)}:
+        raise TypeError
+    if features is not None:
+        for values in features.values():
+            if type(values) is not list or len(values) != len(scores):
+                raise TypeError
+    return features, [None if score is None else float(score) for score in scores]
+
+
+def _nanoseconds(value: int | str) -> int:
+    moment = int(value)
+    if not 0 <= moment < _MAX_NS:
+        raise ValueError
+    return moment
+
+
+def _value(value: dict[str, Any]) -> Any:
+    for kind, content in value.items():
+        if kind == "intValue":
+            return int(content)
+        return float(content) if kind == "doubleValue" else content
+    return None

@@ -1,0 +1,215 @@
+"""What the model is worth in service, against what it promised when it was published.
+
+A metric that cannot be computed, or rests on too few outcomes, is `insufficient`: neither good
+news nor an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mlembed.monitoring import bootstrap
+from mlembed.monitoring.metrics import METRICS, is_defined
+from mlembed.monitoring.outcomes import Joined, labels_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlembed.bundle.manifest import Task
+    from mlembed.monitoring.log import PredictionLog
+    from mlembed.monitoring.policy import Policy
+
+    Floats = NDArray[np.float64]
+
+State = Literal["ok", "alert", "insufficient"]
+
+_Z_95 = 1.96
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Performance:
+    """The realised metric of the rows whose truth is known.
+
+    Attributes:
+        metric: Name of the metric.
+        state: ok, alert or insufficient.
+        promised: Its value on held-out rows when the model was published, or None.
+        value: Its value in service, or None where it is undefined.
+        low: Lower end of the 95 % interval of `value`, or None.
+        high: Upper end.
+        n: Rows it was measured on.
+        unusable: Outcomes that are no label of this task.
+        delay_median_seconds: Median label delay, or None.
+        note: Why it is in this state, for people.
+    """
+
+    metric: str
+    state: State
+    promised: float | None
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unusable: int
+    delay_median_seconds: float | None
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it in plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Challenger against champion on the same rows.
+
+    Attributes:
+        state: ok, or insufficient where the metric is undefined for these rows.
+        metric: Name of the metric.
+        n: Rows compared.
+        champion: The champion's metric, or None.
+        challenger: The challenger's, or None.
+        difference: How much better the challenger is; positive is better, whatever the metric.
+        low: Lower end of the 95 % interval of `difference`, or None.
+        high: Upper end.
+    """
+
+    state: Literal["ok", "insufficient"]
+    metric: str
+    n: int
+    champion: float | None = None
+    challenger: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it in plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+def compare(
+    y: Floats,
+    champion_scores: Floats,
+    challenger_scores: Floats,
+    metric: str,
+    threshold: float = 0.5,
+    *,
+    challenger_threshold: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models by a paired bootstrap.
+
+    Args:
+        y: Labels, `(n,)`; 0 and 1 for a binary label.
+        champion_scores: `(n,)`.
+        challenger_scores: `(n,)`, of the same rows.
+        metric: A name in `METRICS`.
+        threshold: Score from which the label is positive.
+        challenger_threshold: The challenger's own, where it differs.
+        resamples: How often rows are drawn.
+        seed: Seed of the draws.
+
+    Returns:
+        The comparison; rows with a NaN in any of the three are left out.
+    """
+    y, champion_scores, challenger_scores = (
+        np.asarray(values, dtype=np.float64) for values in (y, champion_scores, challenger_scores)
+    )
+    whole = np.isfinite(y) & np.isfinite(champion_scores) & np.isfinite(challenger_scores)
+    y, old, new = y[whole], champion_scores[whole], challenger_scores[whole]
+    n, sign = len(y), METRICS[metric].sign
+    if not is_defined(METRICS[metric], y):
+        return Comparison(state="insufficient", metric=metric, n=n)
+    own = threshold if challenger_threshold is None else challenger_threshold
+    measures = [
+        bootstrap.measure(metric, y, old, threshold),
+        bootstrap.measure(metric, y, new, own),
+    ]
+    champion, challenger = (of(np.ones(n)) for of in measures)
+    drawn = bootstrap.resample(measures, n, resamples, seed)
+    ends = bootstrap.interval(sign * (drawn[:, 1] - drawn[:, 0]))
+    return Comparison(
+        state="insufficient" if ends is None else "ok",
+        metric=metric,
+        n=n,
+        champion=champion,
+        challenger=challenger,
+        difference=sign * (challenger - champion),
+        low=None if ends is None else ends[0],
+        high=None if ends is None else ends[1],
+    )
+
+
+def realised(
+    log: PredictionLog,
+    joined: Joined,
+    task: Task,
+    metric: str,
+    promised: float | None,
+    policy: Policy,
+    *,
+    n_reference: int = 0,
+) -> Performance:
+    """Measure the predictions whose truth is known.
+
+    Args:
+        log: The predictions of one version.
+        joined: Their outcomes, as `join(log)` found them.
+        task: What the score means.
+        metric: A name in `METRICS`.
+        promised: The metric on held-out rows when the model was published, or None.
+        policy: Limits and resamples.
+        n_reference: Number of those rows, whose own chance is allowed for; 0 for unknown.
+    """
+    y = labels_of(task, joined.values)
+    scores, weights = log.score[joined.rows], log.weights[joined.rows]
+    answered = np.isin(log.reason[joined.rows].astype(str), ("ok", "abstain")) & np.isfinite(scores)
+    usable = answered & np.isfinite(y)
+    y, scores, weights = y[usable], scores[usable], weights[usable]
+    n = len(y)
+    value = ends = None
+    state: State = "insufficient"
+    note = f"{n} joined outcomes, {policy.min_outcomes} are needed"
+    if n and not is_defined(METRICS[metric], y):
+        note = f"{metric} is undefined: all {n} outcomes are of one class"
+    elif n:
+        of = bootstrap.measure(metric, y, scores, task.threshold)
+        drawn = bootstrap.resample(
+            [lambda counts: of(counts * weights)], n, policy.resamples, policy.seed
+        )[:, 0]
+        value, ends = of(weights), bootstrap.interval(drawn)
+        if n >= policy.min_outcomes and ends is not None:
+            spread = float(np.nanstd(drawn)) * (1 + n / n_reference if n_reference else 1) ** 0.5
+            state, note = _judge(metric, value, promised, spread, policy)
+    return Performance(
+        metric=metric,
+        state=state,
+        promised=promised,
+        value=value,
+        low=None if ends is None else ends[0],
+        high=None if ends is None else ends[1],
+        n=n,
+        unusable=int(np.count_nonzero(answered & ~usable)),
+        delay_median_seconds=joined.delay_median_seconds,
+        note=note,
+    )
+
+
+def _judge(
+    metric: str, value: float, promised: float | None, spread: float, policy: Policy
+) -> tuple[State, str]:
+    if promised is None:
+        return "ok", "the bundle promises nothing to compare with"
+    sign = METRICS[metric].sign
+    worse = sign * (promised - value)
+    allowed = policy.metric_drop if sign > 0 else policy.loss_rise * abs(promised)
+    if worse >= allowed and worse > _Z_95 * spread:
+        return "alert", f"worse than promised by {worse:.3g}, more than chance explains"
+    if worse >= allowed:
+        return "ok", f"worse than promised by {worse:.3g}, but chance could explain it"
+    return "ok", "as promised, within the allowed change"
