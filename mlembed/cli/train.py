@@ -14,7 +14,7 @@ from mlembed.errors import SettingsError
 
 if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry
-    from mlembed.training.trainer import Candidate
+    from mlembed.training.candidate import Candidate
 
 
 def train(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from mlembed.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from mlembed.training.candidate import Candidate
     from mlembed.training.cleaning import Cleaning
     from mlembed.training.labels import Binary, Regression
     from mlembed.training.splits import GroupSplit, RandomSplit, Split, TimeSplit
-    from mlembed.training.trainer import Candidate, Trainer
+    from mlembed.training.trainer import Trainer
 
 __all__ = [
     "Binary",
@@ -32,7 +33,7 @@ __all__ = [
 
 _HOMES = {
     "Binary": "labels",
-    "Candidate": "trainer",
+    "Candidate": "candidate",
     "Cleaning": "cleaning",
     "GroupSplit": "splits",
     "RandomSplit": "splits",

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from mlembed.monitoring.log import PredictionLog
     from mlembed.monitoring.performance import Comparison
     from mlembed.registry.file import FileRegistry
+    from mlembed.training.candidate import Candidate
     from mlembed.training.dataset import Dataset
     from mlembed.training.progress import Progress
-    from mlembed.training.trainer import Candidate, Trainer
+    from mlembed.training.trainer import Trainer
 
 _N_CLASSES = 2
 

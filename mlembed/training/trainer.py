@@ -12,10 +12,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from sklearn.base import is_classifier, is_regressor
+
+from mlembed.bundle.manifest import NAME_RULE, is_name, is_version
 from mlembed.errors import DeclarationError, GateError
 from mlembed.monitoring.metrics import DEFAULT_METRIC, METRICS
 from mlembed.record import columns_of
 from mlembed.training import lowering
+from mlembed.training.candidate import Candidate
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.dataset import Dataset, read
 from mlembed.training.evaluation import describe
@@ -26,10 +30,9 @@ from mlembed.training.proof import Proof, estimator_scores, prove
 from mlembed.training.vocabulary import learn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mlembed.bundle.bundle import Bundle
     from mlembed.columns import Column
     from mlembed.features import Transform
     from mlembed.record import Record
@@ -77,14 +80,9 @@ class Trainer:
     def __post_init__(self) -> None:
         if not self.metric:
             object.__setattr__(self, "metric", DEFAULT_METRIC[self.label.kind])
-        allowed = [name for name, metric in METRICS.items() if metric.kind == self.label.kind]
-        if self.metric not in allowed:
-            raise DeclarationError(
-                f"Trainer '{self.name}': metric '{self.metric}' does not suit a "
-                f"{self.label.kind} label; expected one of {', '.join(allowed)}"
-            )
-        if not self.candidates:
-            raise DeclarationError(f"Trainer '{self.name}': name at least one candidate")
+        problems = list(_problems(self))
+        if problems:
+            raise DeclarationError(f"Trainer '{self.name}': {'; '.join(problems)}")
         for candidate in self.candidates:
             lowering.check(candidate)
         lowering.feature_specs(self.columns, self.transforms, self.feature_names)
@@ -225,45 +223,29 @@ class Trainer:
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """What a run made; publish its bundle, or do not.
-
-    Attributes:
-        bundle: The proven bundle.
-        metrics: Held-out metrics by name.
-        proof: Evidence that graph and estimator agree.
-        contest: Validation metric of every candidate, by its name.
-        fitted: The estimator and its graphs.
-        n_train: Rows it was fitted on.
-        n_test: Rows it was measured on.
-        rejected: Rows of the training table that were set aside, by reason.
-    """
-
-    bundle: Bundle
-    metrics: dict[str, float]
-    proof: Proof
-    contest: dict[str, float]
-    fitted: Fitted
-    n_train: int
-    n_test: int
-    rejected: Mapping[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the run in plain JSON types."""
-        manifest = self.bundle.manifest
-        return {
-            "model": manifest.name,
-            "version": manifest.version,
-            "bundle_id": self.bundle.id,
-            "estimator": self.fitted.name,
-            "n_train": self.n_train,
-            "n_test": self.n_test,
-            "rejected": dict(self.rejected),
-            "metrics": self.metrics,
-            "contest": self.contest,
-            "proof": self.proof.to_json(),
-        }
+def _problems(trainer: Trainer) -> Iterator[str]:
+    kind, label = trainer.label.kind, trainer.label.column
+    allowed = [name for name, metric in METRICS.items() if metric.kind == kind]
+    if not is_name(trainer.name):
+        yield f"the name must match {NAME_RULE}"
+    if trainer.version and not is_version(trainer.version):
+        yield "the version must be major.minor.patch"
+    if trainer.metric not in allowed:
+        yield (
+            f"metric '{trainer.metric}' does not suit a {kind} label; expected one of "
+            f"{', '.join(allowed)}"
+        )
+    if label in trainer.record.model_fields:
+        yield f"the label '{label}' is a column of the record, so the model would be told the truth"
+    if trainer.abstain is not None and not trainer.abstain[0] <= trainer.abstain[1]:
+        yield "abstain must be a band (low, high)"
+    if not trainer.candidates:
+        yield "name at least one candidate"
+    suits = is_classifier if kind == "binary" else is_regressor
+    wanted = "classifier" if kind == "binary" else "regressor"
+    for candidate in trainer.candidates:
+        if not suits(candidate):
+            yield f"{type(candidate).__name__} is no {wanted}, which a {kind} label needs"
 
 
 def _facts(table: Dataset, heldout: Dataset) -> dict[str, Any]:
