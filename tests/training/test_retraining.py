@@ -13,6 +13,7 @@ from mlembed.errors import DataError, NotFoundError, SettingsError
 from mlembed.monitoring.log import read_log
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.pointer import Ref
+from mlembed.training import Binary
 from mlembed.training.gate import Gate
 from mlembed.training.retraining import retrain
 from visits import Visit, trainer, visits
@@ -208,10 +209,10 @@ def test_retrain_leaves_out_fallbacks_and_unclear_outcomes(trade: Trade) -> None
     model.outcome(fallen.id, "yes")
     table = visits(1, 5)
     odd = model.predict({name: table[name][0] for name in Visit.model_fields})
-    model.outcome(odd.id, "")
+    model.outcome(odd.id, 7.5)
     model.close()
 
-    verdict = trade.retrain()
+    verdict = trade.retrain(trainer=trainer(label=Binary("ordered", positive=True)))
 
     assert verdict.n_train + verdict.n_test == 1500
 
