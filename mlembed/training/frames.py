@@ -1,0 +1,159 @@
+"""Put a pandas, polars or Arrow table, or a mapping of columns, into DuckDB.
+
+Frames keep their types; columns of Python objects become text, so that they are then read by
+the same rules as a file. None of those libraries is imported.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import importlib.util
+import math
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from mlembed.columns import MISSING
+from mlembed.errors import DataError
+from mlembed.serving.fields import MAX_INTEGER
+from mlembed.training import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# Kinds of numpy arrays that DuckDB scans as they are, and the type it wants.
+_SCANNED = {"i": None, "u": None, "b": None, "f": np.float64, "M": "datetime64[us]"}
+_FRAMES = {"pandas": ("DataFrame",), "polars": ("DataFrame",), "pyarrow": ("Table", "RecordBatch")}
+
+
+def staging(source: str, n_columns: int) -> str:
+    """Return the statement that copies *source*, of that many columns, into `raw`."""
+    aliases = ", ".join(f"c{position}" for position in range(n_columns))
+    row = {"n": "row_number() OVER ()", "problem": "CAST(NULL AS VARCHAR)"}
+    return f"CREATE TABLE raw AS {rules.query(row, f'{source} AS t({aliases})', rest='*')}"
+
+
+def stage(connection: duckdb.DuckDBPyConnection, data: Any) -> tuple[str, list[str]]:
+    """Copy *data* into the table `raw`.
+
+    Returns:
+        The table as people name it, and its headers.
+
+    Raises:
+        DataError: If *data* is no table, or cannot be read.
+    """
+    library = type(data).__module__.split(".")[0]
+    if type(data).__name__ in _FRAMES.get(library, ()):
+        title = f"the {library} table"
+        headers = [str(name) for name in getattr(data, "column_names", None) or data.columns]
+    elif isinstance(data, Mapping):
+        library, title, headers = "", "the mapping of columns", [str(name) for name in data]
+    else:
+        raise DataError(
+            f"a {type(data).__name__} is no table; expected the path of a CSV or Parquet file, a "
+            "pandas or polars DataFrame, an Arrow Table, or a mapping of columns"
+        )
+    if not headers:
+        raise DataError(f"{title} has no columns: hand over a table with columns and rows")
+    if library == "polars" and importlib.util.find_spec("pyarrow") is None:
+        raise DataError(f"{title} is read through Arrow: pip install pyarrow")
+    try:
+        connection.register("frame", _registrable(library, data, headers))
+        connection.execute(staging("frame", len(headers))).fetchall()
+        connection.unregister("frame")
+    except (duckdb.Error, UnicodeError, NotImplementedError) as error:
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise
+        raise DataError(
+            f"{title} cannot be read ({type(error).__name__}): its columns must hold numbers, "
+            "text, booleans or datetimes; convert or drop the others"
+        ) from error
+    return title, headers
+
+
+def _registrable(library: str, data: Any, headers: Sequence[str]) -> Any:
+    """Return what DuckDB can scan: columns `c0`, `c1`, ... without Python objects."""
+    if library == "pandas":
+        names = [f"c{position}" for position in range(len(headers))]
+        frame = data.set_axis(names, axis=1)
+        objects = {
+            name: header
+            for name, header in zip(names, headers, strict=True)
+            if frame[name].dtype == object
+        }
+        return frame.assign(
+            **{name: cells(header, frame[name]) for name, header in objects.items()}
+        )
+    if library:
+        return data
+    columns = {f"c{i}": cells(str(name), values) for i, (name, values) in enumerate(data.items())}
+    lengths = {header: len(array) for header, array in zip(headers, columns.values(), strict=True)}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"'{header}' has {length}" for header, length in lengths.items())
+        raise DataError(f"columns differ in length: {listed}; give each one value a row")
+    return columns
+
+
+def cells(name: str, values: Any) -> NDArray[Any]:
+    """Return the column *values* as an array that DuckDB can scan.
+
+    Arrays of numbers, booleans and times keep their type. Others become doubles where they hold
+    nothing but numbers that a double can hold, and text otherwise.
+
+    Raises:
+        DataError: If the column is not flat, or holds objects that are no cells.
+    """
+    if isinstance(values, (str, bytes)):
+        raise DataError(f"column '{name}' is one {type(values).__name__}; expected one value a row")
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise DataError(f"column '{name}' has {values.ndim} dimensions, expected 1")
+        if values.dtype.kind in _SCANNED:
+            return values.astype(_SCANNED[values.dtype.kind] or values.dtype)
+        values = values.tolist()
+    try:
+        items = [_plain(name, value) for value in values]
+    except TypeError as error:
+        raise DataError(f"column '{name}' is a {type(values).__name__}; expected values") from error
+    kinds = {type(item) for item in items}
+    if kinds <= {int, float} and items:
+        return np.array(items)
+    if kinds <= {int, float, type(None)} and float in kinds:
+        return np.array([MISSING if item is None else item for item in items], dtype=np.float64)
+    array = np.empty(len(items), dtype=object)
+    array[:] = [item if item is None or isinstance(item, str) else repr(item) for item in items]
+    return array
+
+
+def _plain(name: str, value: Any) -> str | int | float | None:
+    """Return one cell as a text, a whole number, a double or None."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value is None or type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, numbers.Integral):
+        whole = int(value)
+        return whole if abs(whole) <= MAX_INTEGER else str(whole)
+    if isinstance(value, (numbers.Real, decimal.Decimal)):
+        return None if math.isnan(value) else float(value)
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    raise DataError(
+        f"column '{name}' holds a {type(value).__name__}; expected numbers, text, booleans, "
+        "datetimes or None"
+    )

@@ -1,0 +1,210 @@
+"""Read every row by the declared rules and say which rules it breaks.
+
+A row is kept or set aside, never changed to fit: so the numbers of rows kept and set aside always
+add up to the number read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from mlembed.errors import DataError
+from mlembed.training import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlembed.columns import Column
+    from mlembed.training.cleaning import Cleaning
+    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.rules import Family
+    from mlembed.training.sources import Source
+
+    Classes = tuple[tuple[str, ...], tuple[str, ...]]
+    Problem = tuple[str, str]  # SQL that tells whether a row has it, and its name
+
+_EXTRA_FAMILIES: tuple[Family, ...] = ("text", "integer", "real", "boolean", "time")
+
+
+def judge(
+    source: Source,
+    columns: Sequence[Column],
+    label: Binary | Regression,
+    cleaning: Cleaning,
+    extra: Sequence[str],
+) -> Classes:
+    """Make the table `judged`: `n`, `v0`, ... (columns), `y`, `e0`, ... (extra) and `reason`.
+
+    `reason` is empty for the rows to keep. Extra columns are doubles where all their values are
+    numbers or times, and text otherwise.
+
+    Returns:
+        The values of a binary label that are its positive class, and the others.
+
+    Raises:
+        DataError: If a column is missing, or holds another kind of values than declared.
+    """
+    families = {column.name: rules.FITS[column.kind] for column in columns}
+    families[label.column] = rules.FITS["boolean" if label.kind == "binary" else "number"]
+    families = dict.fromkeys(extra, _EXTRA_FAMILIES) | families
+    values = {column.name: f"v{i}" for i, column in enumerate(columns)}
+    wanted = [*values, label.column, *extra, *cleaning.unique]
+    positions = source.find(wanted, cleaning.rename)
+    cells = _Cells(source, positions, cleaning)
+    cells.require(families)
+    classes = _classify(cells, label)
+    fields = {f"v{i}": cells.of_column(column, f"v{i}") for i, column in enumerate(columns)}
+    fields["y"] = cells.of_label(label)
+    for i, name in enumerate(extra):
+        fields[f"e{i}"] = (
+            _Field(fields[values[name]].sql, ())
+            if name in values
+            else cells.of_extra(name, f"e{i}")
+        )
+    problems = [problem for field in fields.values() for problem in field.problems]
+    problems += [cells.missing(name) for name in (*extra, *cleaning.unique)]
+    _write(cells, {name: field.sql for name, field in fields.items()}, problems, label)
+    if cleaning.unique:
+        keys = [values.get(name, f"x{positions[name]}") for name in cleaning.unique]
+        _mark_duplicates(source, keys, cleaning)
+    return classes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    sql: str
+    problems: Sequence[Problem]
+
+
+class _Cells:
+    """The table `cleaned`: `n`, `problem`, and a cell `x3` for each wanted column `c3`."""
+
+    def __init__(self, source: Source, positions: dict[str, int], cleaning: Cleaning) -> None:
+        self.source, self._positions = source, positions
+        self.names = [f"x{position}" for position in sorted(set(positions.values()))]
+        self._kinds = {name: rules.family(source.types[i]) for name, i in positions.items()}
+        cells = {
+            f"x{i}": rules.cell(f"c{i}", source.types[i], cleaning)
+            for i in sorted(set(positions.values()))
+        }
+        query = rules.query({"n": "n", "problem": "problem"} | cells, "raw")
+        source.connection.execute(f"CREATE TABLE cleaned AS {query}").fetchall()
+
+    def x(self, name: str) -> str:
+        """Return the cell of *name*."""
+        return f"x{self._positions[name]}"
+
+    def require(self, families: Mapping[str, tuple[Family, ...]]) -> None:
+        """Refuse columns that hold another kind of values; one without values fits everywhere."""
+        unfit = []
+        for name, wanted in families.items():
+            if self._kinds[name] in wanted:
+                continue
+            if self.count(f"count({self.x(name)})"):
+                held = self.source.types[self._positions[name]]
+                unfit.append(f"'{name}' holds {held}, expected {' or '.join(wanted)}")
+            else:
+                alter = f"ALTER TABLE cleaned ALTER {self.x(name)} TYPE VARCHAR"
+                self.source.connection.execute(alter).fetchall()
+                self._kinds[name] = "text"
+        if unfit:
+            raise DataError(
+                f"{self.source.title}: {'; '.join(unfit)}. Convert these columns in the table, or "
+                "change the record"
+            )
+
+    def count(self, expression: str) -> int:
+        """Return the number that *expression* gives over the rows that could be read."""
+        query = rules.query({"counted": expression}, "cleaned")
+        row = self.source.connection.execute(f"{query} WHERE problem IS NULL").fetchone()
+        return int(row[0]) if row else 0
+
+    def missing(self, name: str) -> Problem:
+        """Return the rule that *name* must be there."""
+        return f"{self.x(name)} IS NULL", f"'{name}' is missing"
+
+    def of_column(self, column: Column, v: str) -> _Field:
+        """Return how a column of the record is read, as *v*."""
+        x, name = self.x(column.name), column.name
+        problems = [(when, f"'{name}' {what}") for when, what in rules.problems(column, x, v)]
+        return _Field(rules.value(column, x, self._kinds[name]), problems)
+
+    def of_label(self, label: Binary | Regression) -> _Field:
+        """Return how the label is read, as `y`."""
+        x = self.x(label.column)
+        missing = (f"{x} IS NULL", "label is missing")
+        unreadable = f"{x} IS NOT NULL AND y IS NULL"
+        if label.kind == "binary":
+            return _Field("classes.y", [missing, (unreadable, "label is neither class")])
+        return _Field(
+            rules.number(x, self._kinds[label.column]),
+            [missing, (unreadable, "label is not a number"), _infinite("y", "label")],
+        )
+
+    def of_extra(self, name: str, e: str) -> _Field:
+        """Return how a column that a split needs is read, as *e*."""
+        x, kind = self.x(name), self._kinds[name]
+        if kind != "text":
+            return _Field(f"CAST({x} AS DOUBLE)", [_infinite(e, f"'{name}'")])
+        for read in (rules.number(x, kind), rules.time(x, kind)):
+            if not self.count(f"count(*) FILTER ({x} IS NOT NULL AND {read} IS NULL)"):
+                return _Field(read, [_infinite(e, f"'{name}'")])
+        return _Field(x, [])
+
+
+def _infinite(value: str, name: str) -> Problem:
+    return f"NOT isfinite({value})", f"{name} is not finite"
+
+
+def _classify(cells: _Cells, label: Binary | Regression) -> Classes:
+    """Make the table `classes`, from the text of a binary label to 1 or 0; return both sides."""
+    run = cells.source.connection.execute
+    run("CREATE TABLE classes (x VARCHAR, y DOUBLE)").fetchall()
+    if label.kind == "regression":
+        return (), ()
+    x = cells.x(label.column)
+    query = rules.query({"text": f"CAST({x} AS VARCHAR)", "x": x}, "cleaned")
+    readable = f"{query} WHERE problem IS NULL AND {x} IS NOT NULL GROUP BY ALL ORDER BY text"
+    codes: dict[str, float | None] = {}
+    for text, value in run(readable).fetchall():
+        try:
+            codes[text] = label.of(value)
+        except DataError:
+            codes[text] = None
+    if codes:
+        columns = "unnest(?::VARCHAR[]), unnest(?::DOUBLE[])"
+        run(f"INSERT INTO classes SELECT {columns}", [[*codes], [*codes.values()]]).fetchall()
+    positive = tuple(text for text, code in codes.items() if code == 1.0)
+    return positive, tuple(text for text in codes if text not in positive)
+
+
+def _write(
+    cells: _Cells, fields: dict[str, str], problems: list[Problem], label: Binary | Regression
+) -> None:
+    """Make `judged` of `cleaned`."""
+    x = cells.x(label.column)
+    joined = f"cleaned LEFT JOIN classes ON classes.x = CAST({x} AS VARCHAR)"
+    kept = {name: name for name in ("n", "problem", *cells.names)}
+    read = rules.query(kept | fields, joined)
+    cases = ", ".join(
+        f"CASE WHEN {when} THEN {rules.literal(what)} END" for when, what in dict.fromkeys(problems)
+    )
+    reason = {"reason": f"coalesce(problem, concat_ws('; ', {cases}))"}
+    names = {name: name for name in ("n", *cells.names, *fields)}
+    run = cells.source.connection.execute
+    run(f"CREATE TABLE judged AS {rules.query(names | reason, f'({read})')}").fetchall()
+    run("DROP TABLE cleaned").fetchall()
+
+
+def _mark_duplicates(source: Source, keys: Sequence[str], cleaning: Cleaning) -> None:
+    """Set aside all but one of the good rows that share their keys."""
+    order = "n DESC" if cleaning.keep == "last" else "n"
+    window = f"row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order})"
+    ranked = rules.query({"n": "n", "nth": window}, "judged")
+    surplus = rules.query({"n": "n"}, f"({ranked} WHERE reason = '') WHERE nth > 1")
+    reason = f"duplicate of key ({', '.join(cleaning.unique)})"
+    update = "UPDATE judged SET reason = ? WHERE n IN (FROM surplus)"
+    run = source.connection.execute
+    run(f"CREATE TABLE surplus AS {surplus}").fetchall()
+    run(update, [reason]).fetchall()

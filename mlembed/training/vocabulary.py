@@ -1,0 +1,56 @@
+"""Learn the vocabularies of the categories, from training rows alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mlembed.columns import MAX_CODES
+from mlembed.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlembed.columns import Column
+    from mlembed.training.dataset import Dataset
+
+
+def learn(columns: Sequence[Column], dataset: Dataset) -> tuple[Column, ...]:
+    """Return *columns* with the vocabularies that their rules make of *dataset*.
+
+    A value's code follows its frequency, the most frequent first, ties in alphabetical order. A
+    declared vocabulary stays as it is.
+
+    Raises:
+        DataError: If a category has no value to learn, or too many where none may be unknown.
+    """
+    return tuple(
+        _learn(column, Counter(dataset.columns[column.name].tolist()))
+        if column.kind == "category" and not column.declared
+        else column
+        for column in columns
+    )
+
+
+def _learn(column: Column, counts: Counter[str | None]) -> Column:
+    rule = column.rule
+    seen = [value for value in counts if value is not None]
+    ranked = sorted(seen, key=lambda value: (-counts[value], value))
+    if rule.unknown == "error":
+        if len(ranked) > rule.max_size:
+            raise DataError(
+                f"'{column.name}' has {len(ranked):,} values and no value may be unknown, but "
+                f"Category(max_size={rule.max_size}): raise max_size (to {MAX_CODES} at most), or "
+                "declare Category(unknown='rare')"
+            )
+        frequent = ranked
+    else:
+        frequent = [value for value in ranked if counts[value] >= rule.min_count][: rule.max_size]
+    rare = rule.unknown == "rare" and len(frequent) < len(ranked)
+    if not frequent and not rare:
+        raise DataError(
+            f"category '{column.name}' has no value to learn: none of the training rows holds one "
+            f"{rule.min_count} times. Lower Category(min_count=...), or leave the column out"
+        )
+    return dataclasses.replace(column, vocabulary=tuple(frequent), rare=rare)

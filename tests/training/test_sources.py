@@ -1,0 +1,160 @@
+"""A file that cannot be read is refused, and no other file or host is reached."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlembed.errors import DataError
+from training.tables import AGE, FORMS, GOOD, read_table, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAIR = [{**GOOD, "paid": "yes"}, {**GOOD, "paid": "no"}]
+
+
+def test_read_refuses_a_missing_file(tmp_path: Path) -> None:
+    """The path is named."""
+    with pytest.raises(DataError, match=r"gone\.csv does not exist; expected .*: check it"):
+        read_table(tmp_path / "gone.csv")
+
+
+def test_read_refuses_a_directory(tmp_path: Path) -> None:
+    """A directory is no table."""
+    with pytest.raises(DataError, match="is a directory; expected a CSV or Parquet file: name one"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/t.csv", "s3://b/t", "file://host/t.csv"])
+def test_read_refuses_other_places_than_this_machine(url: str) -> None:
+    """Nothing is fetched from a network."""
+    with pytest.raises(DataError, match="read from a local file: download it"):
+        read_table(url)
+
+
+def test_read_refuses_a_file_it_may_not_open(tmp_path: Path) -> None:
+    """Permissions are named."""
+    path = write(tmp_path / "t.csv", "age,paid\n1,yes\n2,no\n")
+    tmp_path.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+
+    try:
+        with pytest.raises(DataError, match=r"cannot be read \(Permission denied\)"):
+            read_table(path)
+    finally:
+        if root:
+            os.seteuid(0)
+        tmp_path.chmod(0o700)
+
+
+def test_read_refuses_a_pipe(tmp_path: Path) -> None:
+    """What cannot be read twice is no table, and waiting for it would never end."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(DataError, match="is no ordinary file"):
+        read_table(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n \n", "has no header line"),
+        ("age,paid\n", "has no rows"),
+        ("age,paid\n\n\n", "has no rows"),
+        ("PK\0\0binary", "has no header line"),
+    ],
+)
+def test_read_refuses_a_table_without_rows(tmp_path: Path, text: str, message: str) -> None:
+    """Zero bytes, a header alone and what is no text are told apart."""
+    with pytest.raises(DataError, match=message):
+        read_table(write(tmp_path / "t.csv", text), AGE)
+
+
+@pytest.mark.parametrize("damage", [slice(0, -20), slice(0, 200), slice(0, 4), slice(4, 20)])
+def test_read_refuses_corrupt_parquet(tmp_path: Path, damage: slice) -> None:
+    """A cut or damaged Parquet file is named as such."""
+    path = FORMS["parquet"](PAIR * 50, tmp_path)
+    path.write_bytes(path.read_bytes()[damage])
+
+    with pytest.raises(DataError, match=r"table\.parquet is no Parquet file that can be read"):
+        read_table(path)
+
+
+def test_read_refuses_parquet_with_a_damaged_page(tmp_path: Path) -> None:
+    """Damage in the data is found too, not only in the footer."""
+    path = FORMS["parquet"](PAIR * 5000, tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[:60] + b"\xff" * 200 + data[260:])
+
+    with pytest.raises(DataError, match="is no Parquet file that can be read"):
+        read_table(path)
+
+
+def test_read_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
+    """The remedy is a command."""
+    path = tmp_path / "t.csv"
+    path.write_bytes("age,paid\n1,yes\n2,naïve\n".encode("latin-1"))
+
+    with pytest.raises(
+        DataError, match=r"t\.csv is not UTF-8 text: convert it, such as with 'iconv"
+    ):
+        read_table(path, AGE)
+
+
+def test_read_refuses_a_cut_archive(tmp_path: Path) -> None:
+    """A gzip file that ends early is not taken for a shorter table."""
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"age,paid\n1,yes\n2,no\n" * 1000)[:-20])
+
+    with pytest.raises(DataError, match="cannot be read to its end"):
+        read_table(path, AGE)
+
+
+def test_read_reaches_no_network_and_no_other_file(tmp_path: Path) -> None:
+    """The connection reads one file; extensions, other files and settings are shut."""
+    path = FORMS["parquet"](PAIR, tmp_path)
+    script = (
+        "import sys, duckdb\n"
+        "from mlembed.training.cleaning import Cleaning\n"
+        "from mlembed.training.sources import opened\n"
+        "with opened(sys.argv[1], Cleaning()) as source:\n"
+        "    run = source.connection.execute\n"
+        "    for sql in sys.argv[2:]:\n"
+        "        try:\n"
+        "            print(run(sql).fetchall())\n"
+        "        except duckdb.Error as error:\n"
+        "            print(type(error).__name__)\n"
+    )
+    statements = [
+        f"FROM read_csv('{write(tmp_path / 'other.csv', 'a')}')",
+        "SELECT count(*) FROM 'http://127.0.0.1:9/t.parquet'",
+        "INSTALL httpfs",
+        "SET threads = 8",
+        f"COPY raw TO '{tmp_path}/out.csv'",
+        "SELECT current_setting('threads'), current_setting('temp_directory')",
+    ]
+
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(path), *statements],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout.splitlines()[:-1] == [
+        "PermissionException",
+        "PermissionException",
+        "PermissionException",
+        "InvalidInputException",
+        "PermissionException",
+    ]
+    assert result.stdout.splitlines()[-1] == "[(2, '')]"
