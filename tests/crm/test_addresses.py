@@ -80,3 +80,14 @@ def answers(*addresses: str) -> Callable[..., list[Any]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
 
     return getaddrinfo
+
+
+def test_resolve_returns_public_addresses_once_and_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The addresses of a name are tried as the system orders them."""
+    monkeypatch.setattr(socket, "getaddrinfo", answers("93.184.216.34", "8.8.8.8", "93.184.216.34"))
+
+    found = resolve("public.test", 443, allow_private=False)
+
+    assert found == ("93.184.216.34", "8.8.8.8")

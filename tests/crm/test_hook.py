@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 UP = Rule("up", "payments", rises_above(0.8, reset=0.5), DESTINATION)
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    """Return an empty outbox."""
-    return Outbox(tmp_path / "actions.db")
-
-
 def test_attached_actions_see_predictions_until_detached(outbox: Outbox) -> None:
     """Every single prediction of the process is judged, from attach to detach."""
     settings = mlembed.Settings(log=False)

@@ -26,7 +26,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import mlembed_crm", "sqlite3 httpx numpy onnxruntime"),
+        ("import mlembed_crm; mlembed_crm.errors", "sqlite3 httpx numpy onnxruntime"),
         ("from mlembed_crm import verify", "sqlite3 httpx numpy onnxruntime"),
         (
             "from mlembed_crm import Actions, Outbox, Rule, rises_above",
