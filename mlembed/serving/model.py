@@ -181,8 +181,9 @@ class Model:
         latency = time.perf_counter_ns() - start
         batch = Batch(scores, served.decide, self.ref.name, served.version, time_ns)
         if self._recorder is not None:
-            for entry in batch_entries(served.source, batch, matrix, unknown, latency):
-                self._recorder.append(entry)
+            self._recorder.append_batch(
+                batch_entries(served.source, batch, matrix, unknown, latency)
+            )
         return batch
 
     def outcome(
@@ -278,8 +279,7 @@ class Model:
             *(self.ref.name, source.version, time_ns, f"{type(error).__name__}: {error}"),
         )
         if self._recorder is not None:
-            for entry in batch_entries(source, batch, None, {}, latency_ns):
-                self._recorder.append(entry)
+            self._recorder.append_batch(batch_entries(source, batch, None, {}, latency_ns))
         return batch
 
     def _mapped(self, error: Exception) -> MlembedError:

@@ -50,6 +50,11 @@ class HostTelemetry:
         self._tracer: Any = None
         self._meters: _Meters | None = None
 
+    @property
+    def found(self) -> int:
+        """How many of logs, traces and metrics the host has set up, as far as was looked."""
+        return sum(part is not None for part in (self._logger, self._tracer, self._meters))
+
     def look(self) -> None:
         """Notice providers that the host has set since the last look."""
         if "opentelemetry" not in sys.modules:
@@ -86,19 +91,29 @@ class HostTelemetry:
         span.end(entry.time_ns + entry.latency_ns)
         return entry._replace(span=span.get_span_context())
 
-    def emit(
+    def log_prediction(self, entry: Entry) -> None:
+        """Send the event of a prediction, where the host has a logger."""
+        if self._logger is not None:
+            body = entry.source.body(entry, features=self.export_features)
+            attributes = entry.source.attributes(entry)
+            self._log(PREDICTION, entry.time_ns, attributes, body, entry.span)
+
+    def log_outcome(self, outcome: Outcome) -> None:
+        """Send the event of an outcome, where the host has a logger."""
+        if self._logger is not None:
+            self._log(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+
+    def count(
         self, entries: Sequence[Entry], outcomes: Sequence[Outcome], dropped: Mapping[str, int]
     ) -> None:
-        """Send events and count them, where the host has a logger or a meter."""
-        if self._logger is not None:
-            for entry in entries:
-                body = entry.source.body(entry, features=self.export_features)
-                attributes = entry.source.attributes(entry)
-                self._log(PREDICTION, entry.time_ns, attributes, body, entry.span)
-            for outcome in outcomes:
-                self._log(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+        """Count what was predicted, reported and lost, where the host has a meter."""
         if self._meters is not None:
             self._meters.count(entries, outcomes, dropped)
+
+    def forget_parent(self) -> None:
+        """Begin to count anew in a forked child."""
+        if self._meters is not None:
+            self._meters.told.clear()
 
     def _log(
         self,
@@ -134,7 +149,7 @@ class _Meters:
             "s",
             explicit_bucket_boundaries_advisory=list(_DURATION_BUCKETS),
         )
-        self._told: dict[str, int] = {}
+        self.told: dict[str, int] = {}
 
     def count(
         self, entries: Sequence[Entry], outcomes: Sequence[Outcome], dropped: Mapping[str, int]
@@ -153,8 +168,8 @@ class _Meters:
         for outcome in outcomes:
             self._outcomes.add(1, {"mlembed.model.name": outcome.model})
         for reason, total in list(dropped.items()):
-            self._dropped.add(total - self._told.get(reason, 0), {"reason": reason})
-            self._told[reason] = total
+            self._dropped.add(total - self.told.get(reason, 0), {"reason": reason})
+            self.told[reason] = total
 
 
 def _provider(module: str, getter: str) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 
 from mlembed.errors import OutcomeError
 from mlembed.telemetry.ids import uuid7
-from mlembed.telemetry.otlpjson import log_record, logs_line
+from mlembed.telemetry.otlpjson import log_record, logs_line, plain, whole_text
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -108,7 +108,7 @@ class Outcome:
             "mlembed.outcome.observed_at": self.observed_ns,
             "mlembed.outcome.revision": self.revision,
         }
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: plain(value) for name, value in values.items() if value is not None}
 
 
 class Source:
@@ -146,14 +146,14 @@ class Source:
             "mlembed.payload.encoding": "columns.v1",
         }
         if entry.key is not None:
-            values["mlembed.prediction.key"] = entry.key
+            values["mlembed.prediction.key"] = whole_text(str(entry.key))
         if entry.error:
             values["error.type"] = entry.error
         return values
 
     def body(self, entry: Entry, *, features: bool) -> str:
         """Return the payload: JSON of columns, features under `f` and scores under `y`."""
-        scores = [entry.score] if np.ndim(entry.score) == 0 else entry.score.tolist()
+        scores = entry.score.tolist() if isinstance(entry.score, np.ndarray) else [entry.score]
         answer = f'"y":{{"score":[{",".join(map(_number, scores))}]}}'
         if not features or entry.row is None:
             return f"{{{answer}}}"
@@ -172,7 +172,7 @@ class Source:
             cell = texts.__getitem__ if texts else _number
             written = [cell(v) if v == v else "null" for v in values]  # noqa: PLR0124  NaN
             for row, value in strange.get(name, {}).items():
-                written[row] = json.dumps(value)
+                written[row] = json.dumps(whole_text(value))
             parts.append(f"{quoted}:[{','.join(written)}]")
         return ",".join(parts)
 
@@ -266,6 +266,6 @@ def _texts(column: Column) -> dict[float, str]:
 def _number(value: Any) -> str:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return "null"
     return repr(number) if math.isfinite(number) else "null"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     AttributeValue = str | int | float | bool
 
 SEVERITY_NUMBER, SEVERITY_TEXT = 9, "INFO"
+_INT64 = 2**63
 
 
 def logs_line(
@@ -57,6 +58,22 @@ def log_record(
         f'"severityNumber":{SEVERITY_NUMBER},"severityText":"{SEVERITY_TEXT}","eventName":"{name}",'
         f'{text}"attributes":{_attributes(attributes)}{trace}}}'
     )
+
+
+def plain(value: Any) -> AttributeValue:
+    """Return *value* as a type that every exporter takes; what is none of them as its text."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and -_INT64 <= value < _INT64:
+        return int(value)
+    return whole_text(str(value))
+
+
+def whole_text(text: str) -> str:
+    """Return *text* with half surrogate pairs replaced: one of them spoils a whole batch."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _attributes(values: Mapping[str, AttributeValue]) -> str:

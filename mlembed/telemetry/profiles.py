@@ -65,7 +65,8 @@ def number_bins(values: NDArray[np.float64]) -> Bins:
         edges = edges[edges > present.min()]
         if not edges.size:
             # One value fills nine tenths: a single bin could never show a change.
-            edges = np.array([present.min(), np.nextafter(present.min(), np.inf)])
+            largest = np.finfo(np.float64).max
+            edges = np.unique([present.min(), np.nextafter(present.min(), largest)])
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return Bins(
         kind="number",

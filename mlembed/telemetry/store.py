@@ -1,7 +1,7 @@
 """The local prediction log: OTLP-JSON lines in files that one process alone writes.
 
     <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl.open     being written
-    <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl          closed
+    <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl          closed, perhaps .gz later
 
 Every line is complete in itself, so a process that dies leaves at most one torn last line.
 Days are UTC; files are readable by their owner alone.
@@ -40,7 +40,9 @@ class LogFile:
         self._deadline = time.monotonic() + MAX_FILE_SECONDS
         self._size = 0
         directory = folder / f"dt={day}"
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # The mode counts for the last directory alone, so each is made by itself.
+        for path in (folder.parent, folder, directory):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path, self._file = _create(directory, f"{host}-{os.getpid()}")
 
     @property
@@ -60,11 +62,18 @@ class LogFile:
         self._size += len(data)
 
     def close(self) -> None:
-        """Close the file and give it its final name."""
+        """Close the file and give it its final name; remove it if it holds no line."""
+        self.abandon()
+        with contextlib.suppress(OSError):
+            if self._size:
+                self.path.rename(self.path.with_suffix(""))
+            else:
+                self.path.unlink()
+
+    def abandon(self) -> None:
+        """Close the file and leave it as it is, to the process it belongs to."""
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self.path.rename(self.path.with_suffix(""))
 
 
 class Store:
@@ -101,13 +110,19 @@ class Store:
         while self._files:
             self._files.popitem()[1].close()
 
+    def abandon(self) -> None:
+        """Let go of every file, in a forked child: they are the parent's."""
+        while self._files:
+            self._files.popitem()[1].abandon()
+
 
 def _create(directory: Path, stem: str) -> tuple[Path, FileIO]:
     sequence = 0
     while True:
         path = directory / f"{stem}-{sequence}.jsonl.open"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        if not path.with_suffix("").exists():
+        closed = path.with_suffix("")
+        if not (closed.exists() or closed.with_name(f"{closed.name}.gz").exists()):
             with contextlib.suppress(FileExistsError):
                 # No buffer: a process forked in mid-write would write the rest a second time.
                 return path, os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)

@@ -1,0 +1,91 @@
+"""Entries and outcomes as the host's threads leave them, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+from mlembed.columns import Column
+from mlembed.telemetry.events import Entry, Outcome, Source
+from mlembed.telemetry.ids import SEQUENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+COLUMNS = (
+    Column(name="age", kind="number", nullable=True),
+    Column(name="visits", kind="integer"),
+    Column(name="member", kind="boolean", nullable=True),
+    Column(name="town", kind="category", vocabulary=("oslo", "lyon"), rare=True, nullable=True),
+    Column(name="seen", kind="timestamp"),
+)
+ROW = (41.0, 7.0, 1.0, 0.0, 1_772_645_400.0)
+TIME_NS = 1_772_645_400_123_456_789
+DIGEST = "ab" * 32
+
+
+def source_of(
+    columns: Sequence[Column] = COLUMNS, *, name: str = "toy", log_features: bool = True
+) -> Source:
+    """Return the source of version 1.2.0 of *name*."""
+    return Source(name, "1.2.0", DIGEST, columns, log_features=log_features)
+
+
+SOURCE = source_of()
+
+
+def make_entry(
+    row: Sequence[float] | Any = ROW, unknown: Mapping[str, Any] | None = None, **values: Any
+) -> Entry:
+    """Return a good prediction; *values* replace its fields.
+
+    Args:
+        row: Cells of one row, a matrix, or None.
+        unknown: Values outside the vocabulary.
+        values: Fields of `Entry`.
+    """
+    cells = struct.pack(f"={len(row)}d", *row) if isinstance(row, (tuple, list)) else row
+    fields = {
+        "source": SOURCE,
+        "time_ns": TIME_NS,
+        "sequence": SEQUENCE.next(),
+        "latency_ns": 12_345,
+        "score": 0.25,
+        "reason": "ok",
+        "error": "",
+        "key": None,
+        "row": cells,
+        "unknown": unknown,
+        "span": None,
+    }
+    return Entry(**{**fields, **values})
+
+
+def make_outcome(**values: Any) -> Outcome:
+    """Return a report of the truth; *values* replace its fields."""
+    fields: dict[str, Any] = {"model": "toy", "value": True, "time_ns": TIME_NS, "key": "c-1"}
+    return Outcome(**{**fields, **values})
+
+
+def records(root: Path) -> list[dict[str, Any]]:
+    """Return every log record below *root*; each line must be whole."""
+    lines = [
+        line for path in sorted(root.rglob("*.jsonl*")) for line in path.read_bytes().splitlines()
+    ]
+    return [
+        record
+        for line in lines
+        for record in json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    ]
+
+
+def keys(root: Path) -> list[str]:
+    """Return the keys of all predictions below *root*, in the order they were written."""
+    return [
+        item["value"]["stringValue"]
+        for record in records(root)
+        for item in record["attributes"]
+        if item["key"] == "mlembed.prediction.key"
+    ]
