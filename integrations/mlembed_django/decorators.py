@@ -25,7 +25,7 @@ def predicts(
     name: str,
     *,
     record: Callable[..., Any],
-    key: Callable[..., str | None] | None = None,
+    key: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a view: it is called with `prediction=`, the model's answer on *record*.
 
@@ -42,22 +42,21 @@ def predicts(
             view it may be a coroutine function, and must be one if it reads the database.
         key: Called in the same way, to give the host's own key of the entity.
 
-    Raises:
-        DeclarationError: If a plain view is given a coroutine function as *record* or *key*.
+    A plain view with a coroutine function as *record* or *key* raises `DeclarationError` when it is
+    called: Django's `method_decorator` does not show the decorator what it decorates any sooner.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         if iscoroutinefunction(view):
             return _decorate_async(view, name, record, key)
-        _refuse_coroutines(view, record, key)
 
         @functools.wraps(view)
         def predict(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            built = record(request, *args, **kwargs)
-            prediction = None
+            model, prediction = predictions_of(request)[name], None
+            built = _plain(record(request, *args, **kwargs), view)
             if built is not None:
-                entity = None if key is None else key(request, *args, **kwargs)
-                prediction = predictions_of(request)[name].predict(built, entity)
+                entity = None if key is None else _plain(key(request, *args, **kwargs), view)
+                prediction = model.predict(built, entity)
             return view(request, *args, prediction=prediction, **kwargs)
 
         return predict
@@ -73,23 +72,24 @@ def _decorate_async(
 ) -> Callable[..., Any]:
     @functools.wraps(view)
     async def apredict(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        model, prediction = predictions_of(request)[name], None
         built = await _finished(record(request, *args, **kwargs))
-        prediction = None
         if built is not None:
             entity = None if key is None else await _finished(key(request, *args, **kwargs))
-            prediction = await predictions_of(request)[name].apredict(built, entity)
+            prediction = await model.apredict(built, entity)
         return await view(request, *args, prediction=prediction, **kwargs)
 
     return apredict
 
 
-def _refuse_coroutines(view: Callable[..., Any], *functions: Callable[..., Any] | None) -> None:
-    for function in functions:
-        if function is not None and iscoroutinefunction(function):
-            raise DeclarationError(
-                f"@predicts on {getattr(view, '__name__', view)!r}: the view is a plain function "
-                "and its record or key is a coroutine function; make both async, or neither"
-            )
+def _plain(value: Any, view: Callable[..., Any]) -> Any:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise DeclarationError(
+            f"@predicts on '{getattr(view, '__name__', 'a view')}': the view is a plain function and its record or key "
+            "is a coroutine function; make both async, or neither"
+        )
+    return value
 
 
 async def _finished(value: Any) -> Any:

@@ -1,0 +1,179 @@
+"""`@predicts` on a view: every kind of view, with and without the middleware."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.test import AsyncClient, Client, override_settings
+from django.utils.decorators import method_decorator
+from django.views import View
+
+from bundles import RECORD
+from mlembed.errors import DeclarationError, SchemaError
+from mlembed_django.decorators import predicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from mlembed import Prediction
+
+    Serving = Callable[[Any], AbstractContextManager[None]]
+
+MIDDLEWARE = "mlembed_django.middleware.PredictionMiddleware"
+
+pytestmark = pytest.mark.usefixtures("declared")
+
+
+def customer(_request: HttpRequest, name: str) -> dict[str, Any] | None:
+    """Return the record of a customer; None where there is none."""
+    return None if name == "nobody" else RECORD
+
+
+async def acustomer(request: HttpRequest, name: str) -> dict[str, Any] | None:
+    """Return the record of a customer, after a wait."""
+    await asyncio.sleep(0)
+    return customer(request, name)
+
+
+def named(_request: HttpRequest, name: str) -> str:
+    """Return the customer's key."""
+    return name
+
+
+async def anamed(_request: HttpRequest, name: str) -> str:
+    """Return the customer's key, from a coroutine."""
+    return name
+
+
+def answer(request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+    """Describe the prediction that a view was given."""
+    made = getattr(request, "predictions", None)
+    return JsonResponse(
+        {
+            "name": name,
+            "key": prediction and prediction.key,
+            "version": prediction and prediction.version,
+            "made": None if made is None else len(made.made),
+        }
+    )
+
+
+async def aanswer(request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+    """Describe the prediction that an async view was given."""
+    return answer(request, name, prediction)
+
+
+class Answers(View):
+    """A class-based view."""
+
+    @method_decorator(predicts("toy", record=customer, key=named))
+    def get(self, request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+        """Describe the prediction."""
+        return answer(request, name, prediction)
+
+
+class AsyncAnswers(View):
+    """A class-based view of coroutines."""
+
+    @method_decorator(predicts("toy", record=acustomer, key=anamed))
+    async def get(self, request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+        """Describe the prediction."""
+        return answer(request, name, prediction)
+
+
+VIEWS = {
+    "function": predicts("toy", record=customer, key=named)(answer),
+    "async function": predicts("toy", record=customer, key=named)(aanswer),
+    "async function and record": predicts("toy", record=acustomer, key=anamed)(aanswer),
+    "class": Answers.as_view(),
+    "async class": AsyncAnswers.as_view(),
+}
+EXPECTED = {"name": "ada", "key": "ada", "version": "1.0.0", "made": 1}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_predicts_hands_the_prediction_to_the_view(serving: Serving, view: Any) -> None:
+    """Every kind of view gets the model's answer on its record, under WSGI."""
+    with serving(view):
+        got = Client().get("/ada").json()
+
+    assert got == EXPECTED
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+async def test_predicts_hands_the_prediction_to_the_view_under_asgi(
+    serving: Serving, view: Any
+) -> None:
+    """Every kind of view gets the model's answer on its record, under ASGI."""
+    with serving(view):
+        got = (await AsyncClient().get("/ada")).json()
+
+    assert got == EXPECTED
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_predicts_needs_no_middleware(serving: Serving, view: Any) -> None:
+    """Without the middleware the view gets its prediction, and the request lists it."""
+    with serving(view), override_settings(MIDDLEWARE=[]):
+        got = Client().get("/ada").json()
+
+    assert got == EXPECTED
+
+
+@pytest.mark.parametrize("middleware", [[], [MIDDLEWARE]], ids=["without", "with"])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_predicts_asks_no_model_without_a_record(
+    serving: Serving, view: Any, middleware: list[str]
+) -> None:
+    """A record of None means that there is nothing to predict; the view is called all the same."""
+    with serving(view), override_settings(MIDDLEWARE=middleware):
+        got = Client().get("/nobody").json()
+
+    assert got == {"name": "nobody", "key": None, "version": None, "made": 0}
+
+
+def test_predicts_raises_what_the_model_raises(serving: Serving) -> None:
+    """A bad record of a model without a fallback is an error of the view, fields named."""
+    view = predicts("toy", record=lambda *_, **__: {**RECORD, "age": "old"})(answer)
+
+    with serving(view), pytest.raises(SchemaError, match="'age' is str"):
+        Client().get("/ada")
+
+
+def test_predicts_answers_with_the_fallback(serving: Serving) -> None:
+    """A model that cannot be loaded answers with the score that the site named."""
+
+    def view(_request: HttpRequest, name: str, prediction: Prediction) -> HttpResponse:
+        return JsonResponse({name: [prediction.score, prediction.reason]})
+
+    with serving(predicts("gone", record=customer)(view)):
+        got = Client().get("/ada").json()
+
+    assert got == {"ada": [0.25, "fallback"]}
+
+
+def test_predicts_keeps_the_view_s_name_and_marks() -> None:
+    """What Django and others read from a view is still there: name, docstring, csrf exemption."""
+
+    def plain(_request: HttpRequest, prediction: Prediction) -> HttpResponse:
+        """Say something."""
+        return HttpResponse(str(prediction.score))
+
+    plain.csrf_exempt = True  # type: ignore[attr-defined]  # as Django's decorator sets it
+
+    view: Any = predicts("toy", record=customer)(plain)
+
+    assert (view.__name__, view.__doc__, view.csrf_exempt) == ("plain", "Say something.", True)
+
+
+@pytest.mark.parametrize("arguments", [{"record": acustomer}, {"record": customer, "key": anamed}])
+def test_predicts_refuses_coroutines_on_a_plain_view(serving: Serving, arguments: Any) -> None:
+    """A plain view cannot wait for a coroutine; it says so and leaves none unawaited."""
+    view = predicts("toy", **arguments)(answer)
+
+    with serving(view), pytest.raises(DeclarationError, match="@predicts on 'answer'"):
+        Client().get("/ada")
