@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TINY = float(np.finfo(np.float64).eps)
 _LEVELS = (2.5, 97.5)
+_DEFINED = 0.9
 
 
 def measure(metric: str, y: Floats, scores: Floats, threshold: float) -> Measure:
@@ -68,10 +69,10 @@ def resample(measures: Sequence[Measure], n: int, resamples: int, seed: int) -> 
 def interval(values: Floats) -> tuple[float, float] | None:
     """Return the 95 % percentile interval of *values*, `(resamples,)`.
 
-    None where more than half of them are undefined, since the rest would be a biased choice.
+    None where more than a tenth of them are undefined, since the rest would be a biased choice.
     """
     good = values[np.isfinite(values)]
-    if good.size * 2 <= values.size:
+    if good.size < _DEFINED * values.size:
         return None
     low, high = np.percentile(good, _LEVELS)
     return float(low), float(high)

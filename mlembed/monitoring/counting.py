@@ -183,7 +183,12 @@ def _place(places: dict[str, int], value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
+    if not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _profile(data: dict[str, Any]) -> Profile:
