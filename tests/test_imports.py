@@ -109,4 +109,4 @@ def test_public_names_are_these() -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     """A mistyped name fails as in any module."""
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
-        _ = mlembed.lod  # type: ignore[attr-defined]  # the typing error is the point
+        _ = mlembed.lod
