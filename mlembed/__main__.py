@@ -14,7 +14,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mlembed"):
             raise
-        sys.exit(f"error: {MissingExtraError('the command line', 'train')}")
+        sys.stderr.write(f"error: {MissingExtraError('the command line', 'train')}\n")
+        sys.exit(2)
     sys.exit(run())
 
 

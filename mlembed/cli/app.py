@@ -33,14 +33,26 @@ app.add_typer(registry.app, name="registry")
 COULD_NOT_RUN = 2
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    """Show the version where it is asked for."""
-    if version:
+def _version(*, wanted: bool) -> None:
+    if wanted:
         say(mlembed.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the version.",
+            is_eager=True,
+            callback=lambda value: _version(wanted=value),
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from mlembed.serving.batch import Batch
+    from mlembed.training.unlabelled import Unlabelled
 
 
 def predict(
@@ -34,25 +35,33 @@ def predict(
 ) -> None:
     """Answer for one record, as JSON, or for every row of a file, as CSV.
 
-    Nothing is written to the prediction log: this is a look, not traffic.
+    A row that breaks a rule has no score; its reason says which rule. Nothing is written to the
+    prediction log: this is a look, not traffic.
     """
-    from mlembed.training.dataset import read_columns
-
     if bool(record) == bool(data):
         raise DataError("give one record as JSON, or a file with --data")
-    settings = quiet_settings(registry)
-    model = load(ref, settings=settings)
+    model = load(ref, settings=quiet_settings(registry))
     if record:
         text = sys.stdin.read() if record == "-" else record
         show_json(model.predict(_parse(text)).to_json())
         return
-    batch = model.predict_batch(read_columns(data, find_bundle(ref, registry).manifest.columns))
+    from mlembed.training.unlabelled import read_unlabelled
+
+    table = read_unlabelled(data, find_bundle(ref, registry).manifest.columns)
+    batch = model.predict_batch(table.columns)
     if output is None:
-        _write(sys.stdout, batch)
-    else:
+        _write(sys.stdout, table, batch)
+        return
+    try:
         with output.open("w", newline="", encoding="utf-8") as file:
-            _write(file, batch)
-        say(f"{len(batch):,} answers of {batch.model}@{batch.version} in {output}")
+            _write(file, table, batch)
+    except OSError as error:
+        raise DataError(
+            f"the answers cannot be written to {output} ({error.strerror}): name a file in a "
+            "directory that you may write to"
+        ) from error
+    rejected = f"; {len(table.reasons):,} rows break a rule" if table.reasons else ""
+    say(f"{len(batch):,} answers of {batch.model}@{batch.version} in {output}{rejected}")
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -65,14 +74,23 @@ def _parse(text: str) -> dict[str, Any]:
     return record
 
 
-def _write(file: TextIO, batch: Batch) -> None:
+def _write(file: TextIO, table: Unlabelled, batch: Batch) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("score", "label", "reason", "version"))
-    writer.writerows(_rows(batch))
+    writer.writerow(("row", "score", "label", "reason", "version"))
+    writer.writerows(_rows(table, batch))
 
 
-def _rows(batch: Batch) -> Iterator[tuple[Any, ...]]:
-    for score, label, reason in zip(
-        batch.scores.tolist(), batch.labels, batch.reasons, strict=True
-    ):
-        yield repr(score), "" if label is None else str(label).lower(), reason, batch.version
+def _rows(table: Unlabelled, batch: Batch) -> Iterator[tuple[Any, ...]]:
+    """Yield one line a row of the file, in its order."""
+    answers = {
+        row: (row, repr(score), _word(label), reason, batch.version)
+        for row, score, label, reason in zip(
+            table.rows, batch.scores.tolist(), batch.labels, batch.reasons, strict=True
+        )
+    }
+    for row in sorted({*answers, *table.reasons}):
+        yield answers.get(row) or (row, "", "", table.reasons[row], batch.version)
+
+
+def _word(label: bool | None) -> str:  # noqa: FBT001  the label itself
+    return "" if label is None else str(label).lower()

@@ -11,6 +11,7 @@ from mlembed.bundle.bundle import write_directory
 from mlembed.cli.options import JsonOption, ReasonOption, RegistryOption, registry_of
 from mlembed.cli.output import progress, say, show_json, show_table
 from mlembed.errors import SettingsError
+from mlembed.registry.pointer import parse_ref
 
 if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry
@@ -38,10 +39,12 @@ def train(
 
     trainer = load_trainer(file)
     store = _store(registry, output, dry_run=dry_run)
-    if store is not None:
+    if store is not None and not dry_run:
         store.require_writable(trainer.name)
     elif alias and not dry_run:
         raise SettingsError("--alias needs a registry: give --registry or MLEMBED_REGISTRY")
+    if alias and not parse_ref(f"{trainer.name}@{alias}").is_alias:
+        raise SettingsError("--alias takes a word such as 'champion', not a version")
     candidate = trainer.train(
         data,
         test=test or None,

@@ -118,7 +118,7 @@ def read(
         n_rejected, reasons = rejected_rows.count_reasons(source)
         if n_rejected == source.n_rows:
             raise DataError(_all_rejected(source, reasons))
-        arrays = _fetch(source, len(columns), len(extra))
+        arrays = fetch(source, len(columns), len(extra))
         dataset = Dataset(
             kind=label.kind,
             columns={column.name: arrays[f"v{i}"] for i, column in enumerate(columns)},
@@ -133,7 +133,7 @@ def read(
     return dataset
 
 
-def _fetch(source: Source, n_columns: int, n_extra: int) -> dict[str, NDArray[Any]]:
+def fetch(source: Source, n_columns: int, n_extra: int) -> dict[str, NDArray[Any]]:
     """Return the columns of the rows to keep, in the table's order."""
     names = [f"v{i}" for i in range(n_columns)] + ["y"] + [f"e{i}" for i in range(n_extra)]
     run = source.connection.execute

@@ -72,9 +72,11 @@ def _stage(
     width = len(headers)
     names = ", ".join(f"c{position} VARCHAR" for position in range(width))
     connection.execute(f"CREATE TABLE raw (n BIGINT, problem VARCHAR, {names})")
-    fitted = (_fit(row, width, separator) for row in rows)
     start = 1
-    while chunk := list(itertools.islice(fitted, _CHUNK)):
+    while chunk := [
+        row if len(row[1]) == width else _fit(row, width, separator)
+        for row in itertools.islice(rows, _CHUNK)
+    ]:
         columns: dict[str, np.ndarray[tuple[int], np.dtype[np.generic]]] = {
             f"c{position}": np.array(cells, dtype=object)
             for position, cells in enumerate(zip(*(cells for _, cells in chunk), strict=True))
@@ -132,7 +134,5 @@ def _fit(row: Row, width: int, separator: str) -> Row:
     problem, cells = row
     if len(cells) < width:
         return problem or TOO_FEW, [*cells, *[None] * (width - len(cells))]
-    if len(cells) > width:
-        rest = separator.join(cell or "" for cell in cells[width - 1 :])
-        return problem or TOO_MANY, [*cells[: width - 1], rest]
-    return row
+    rest = separator.join(cell or "" for cell in cells[width - 1 :])
+    return problem or TOO_MANY, [*cells[: width - 1], rest]

@@ -81,16 +81,13 @@ def stage(connection: duckdb.DuckDBPyConnection, data: Any) -> tuple[str, list[s
 def _registrable(library: str, data: Any, headers: Sequence[str]) -> Any:
     """Return what DuckDB can scan: columns `c0`, `c1`, ... without Python objects."""
     if library == "pandas":
-        names = [f"c{position}" for position in range(len(headers))]
-        frame = data.set_axis(names, axis=1)
+        frame = data.set_axis([f"c{position}" for position in range(len(headers))], axis=1)
         objects = {
-            name: header
-            for name, header in zip(names, headers, strict=True)
-            if frame[name].dtype == object
+            name: cells(header, frame[name].astype(object))
+            for name, header in zip(frame.columns, headers, strict=True)
+            if _holds_objects(frame[name].dtype)
         }
-        return frame.assign(
-            **{name: cells(header, frame[name]) for name, header in objects.items()}
-        )
+        return frame.assign(**objects)
     if library:
         return data
     columns = {f"c{i}": cells(str(name), values) for i, (name, values) in enumerate(data.items())}
@@ -99,6 +96,14 @@ def _registrable(library: str, data: Any, headers: Sequence[str]) -> Any:
         listed = ", ".join(f"'{header}' has {length}" for header, length in lengths.items())
         raise DataError(f"columns differ in length: {listed}; give each one value a row")
     return columns
+
+
+def _holds_objects(dtype: Any) -> bool:
+    """Tell whether a pandas column is of Python objects, or of categories that are no text."""
+    if str(dtype) == "category":
+        dtype = dtype.categories.dtype
+        return dtype.kind != "O"
+    return bool(dtype == object)
 
 
 def cells(name: str, values: Any) -> NDArray[Any]:
@@ -155,5 +160,5 @@ def _plain(name: str, value: Any) -> str | int | float | None:
         return value.isoformat()
     raise DataError(
         f"column '{name}' holds a {type(value).__name__}; expected numbers, text, booleans, "
-        "datetimes or None"
+        "datetimes or None: convert or drop the column"
     )

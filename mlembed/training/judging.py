@@ -30,14 +30,21 @@ _EXTRA_FAMILIES: tuple[Family, ...] = ("text", "integer", "real", "boolean", "ti
 def judge(
     source: Source,
     columns: Sequence[Column],
-    label: Binary | Regression,
+    label: Binary | Regression | None,
     cleaning: Cleaning,
-    extra: Sequence[str],
+    extra: Sequence[str] = (),
 ) -> Classes:
     """Make the table `judged`: `n`, `v0`, ... (columns), `y`, `e0`, ... (extra) and `reason`.
 
     `reason` is empty for the rows to keep. Extra columns are doubles where all their values are
     numbers or times, and text otherwise.
+
+    Args:
+        source: The raw table.
+        columns: The record's columns.
+        label: What is predicted; None for a table without a label.
+        cleaning: How cells are read.
+        extra: Further columns that a split needs.
 
     Returns:
         The values of a binary label that are its positive class, and the others.
@@ -46,16 +53,17 @@ def judge(
         DataError: If a column is missing, or holds another kind of values than declared.
     """
     families = {column.name: rules.FITS[column.kind] for column in columns}
-    families[label.column] = rules.FITS["boolean" if label.kind == "binary" else "number"]
+    if label is not None:
+        families[label.column] = rules.FITS["boolean" if label.kind == "binary" else "number"]
     families = dict.fromkeys(extra, _EXTRA_FAMILIES) | families
     values = {column.name: f"v{i}" for i, column in enumerate(columns)}
-    wanted = [*values, label.column, *extra, *cleaning.unique]
+    wanted = [*values, *([label.column] if label is not None else []), *extra, *cleaning.unique]
     positions = source.find(wanted, cleaning.rename)
     cells = _Cells(source, positions, cleaning)
     cells.require(families)
     classes = _classify(cells, label)
     fields = {f"v{i}": cells.of_column(column, f"v{i}") for i, column in enumerate(columns)}
-    fields["y"] = cells.of_label(label)
+    fields["y"] = cells.of_label(label) if label is not None else _Field("NULL::DOUBLE", ())
     for i, name in enumerate(extra):
         fields[f"e{i}"] = (
             _Field(fields[values[name]].sql, ())
@@ -157,11 +165,11 @@ def _infinite(value: str, name: str) -> Problem:
     return f"NOT isfinite({value})", f"{name} is not finite"
 
 
-def _classify(cells: _Cells, label: Binary | Regression) -> Classes:
+def _classify(cells: _Cells, label: Binary | Regression | None) -> Classes:
     """Make the table `classes`, from the text of a binary label to 1 or 0; return both sides."""
     run = cells.source.connection.execute
     run("CREATE TABLE classes (x VARCHAR, y DOUBLE)").fetchall()
-    if label.kind == "regression":
+    if label is None or label.kind == "regression":
         return (), ()
     x = cells.x(label.column)
     query = rules.query({"text": f"CAST({x} AS VARCHAR)", "x": x}, "cleaned")
@@ -180,11 +188,15 @@ def _classify(cells: _Cells, label: Binary | Regression) -> Classes:
 
 
 def _write(
-    cells: _Cells, fields: dict[str, str], problems: list[Problem], label: Binary | Regression
+    cells: _Cells,
+    fields: dict[str, str],
+    problems: list[Problem],
+    label: Binary | Regression | None,
 ) -> None:
     """Make `judged` of `cleaned`."""
-    x = cells.x(label.column)
-    joined = f"cleaned LEFT JOIN classes ON classes.x = CAST({x} AS VARCHAR)"
+    joined = "cleaned"
+    if label is not None:
+        joined += f" LEFT JOIN classes ON classes.x = CAST({cells.x(label.column)} AS VARCHAR)"
     kept = {name: name for name in ("n", "problem", *cells.names)}
     read = rules.query(kept | fields, joined)
     cases = ", ".join(

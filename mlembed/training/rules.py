@@ -73,7 +73,7 @@ def cell(name: str, duckdb_type: str, cleaning: Cleaning) -> str:
     if kind == "text":
         text = f"CAST({name} AS VARCHAR)"
         if cleaning.trim:
-            text = f"trim({text}, {literal(WHITESPACE)})"
+            text = _trimmed(f"trim({text})")
         words = ", ".join(map(literal, cleaning.missing))
         return f"CASE WHEN {text} NOT IN ({words}) THEN {text} END" if words else text
     if kind == "real":
@@ -84,6 +84,15 @@ def cell(name: str, duckdb_type: str, cleaning: Cleaning) -> str:
     if kind == "other":
         return f"CAST({name} AS VARCHAR)"
     return name
+
+
+def _trimmed(text: str) -> str:
+    """Return *text* without white space around it; the slow function runs on few cells only."""
+    edge = f"[{WHITESPACE}]"
+    return (
+        f"CASE WHEN regexp_matches({text}, {literal(f'^{edge}|{edge}$')}) "
+        f"THEN trim({text}, {literal(WHITESPACE)}) ELSE {text} END"
+    )
 
 
 def _seconds(time: str) -> str:

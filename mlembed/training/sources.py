@@ -184,10 +184,9 @@ def _is_parquet(path: Path) -> bool:
 def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     source = "read_parquet(?, hive_partitioning = false)"
     try:
-        probe = connection.execute(f"FROM {source} LIMIT 0", [str(path)])
-        headers = [item[0] for item in probe.description or ()]
-        probe.fetchall()
-        connection.execute(frames.staging(source, len(headers)), [str(path)])
+        schema = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [str(path)])
+        headers = _top_level(schema.fetchall())
+        connection.execute(frames.staging(source, len(headers)), [str(path)]).fetchall()
     except duckdb.Error as error:
         if isinstance(error, duckdb.OutOfMemoryException):
             raise
@@ -195,6 +194,19 @@ def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> list[st
             f"{path} is no Parquet file that can be read ({type(error).__name__}): it may have "
             "been cut short; write it again"
         ) from error
+    return headers
+
+
+def _top_level(schema: Sequence[tuple[str, int | None]]) -> list[str]:
+    """Return the table's own columns; *schema* lists every node, a parent before its children."""
+    headers, owed = [], [schema[0][1] or 0]
+    for name, n_children in schema[1:]:
+        if len(owed) == 1:
+            headers.append(name)
+        owed[-1] -= 1
+        owed.append(n_children or 0)
+        while owed and not owed[-1]:
+            owed.pop()
     return headers
 
 

@@ -151,6 +151,7 @@ class Trainer:
             heldout = self._heldout(test)
             say.append(_counts(table))
         with steps.step("split") as say:
+            rejected = table.reasons
             if heldout is None:
                 fold = self.split.split(table)
                 table, heldout = table.take(fold.train), table.take(fold.test)
@@ -192,7 +193,7 @@ class Trainer:
             fitted=fitted,
             n_train=len(table.y),
             n_test=len(heldout.y),
-            rejected=table.reasons,
+            rejected=rejected,
         )
 
     def _heldout(self, test: Any) -> Dataset | None:

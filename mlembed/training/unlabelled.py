@@ -1,0 +1,57 @@
+"""Read a table whose label nobody knows yet, by the rules that training tables are read by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from mlembed.training import rules
+from mlembed.training.cleaning import Cleaning
+from mlembed.training.dataset import fetch
+from mlembed.training.judging import judge
+from mlembed.training.sources import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mlembed.columns import Column
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Unlabelled:
+    """Rows to answer for.
+
+    Attributes:
+        columns: The columns by name, each `(n_records,)`, as `predict_batch` takes them.
+        rows: Number of each row in the table, from 1, `(n_records,)`.
+        reasons: What is wrong with each row that breaks a rule, by its number.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    rows: list[int]
+    reasons: Mapping[int, str]
+
+
+def read_unlabelled(data: Any, columns: Sequence[Column]) -> Unlabelled:
+    """Read a table.
+
+    Args:
+        data: Path or file:// URL of a CSV or Parquet file, a frame or a mapping of columns.
+        columns: The columns of a bundle.
+
+    Raises:
+        DataError: If the table cannot be read or lacks columns.
+    """
+    cleaning = Cleaning()
+    with opened(data, cleaning) as source:
+        judge(source, columns, None, cleaning)
+        query = rules.query({"n": "n", "reason": "reason"}, "judged ORDER BY n")
+        judged = source.connection.execute(query).fetchall()
+        arrays = fetch(source, len(columns), 0)
+    return Unlabelled(
+        columns={column.name: arrays[f"v{i}"] for i, column in enumerate(columns)},
+        rows=[row for row, reason in judged if not reason],
+        reasons={row: reason for row, reason in judged if reason},
+    )
