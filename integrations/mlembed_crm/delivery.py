@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlembed.errors import SettingsError
 from mlembed_crm.errors import DeliveryError
+from mlembed_crm.outbox import MAX_LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +99,8 @@ class Delivery:
             raise SettingsError("Delivery: destinations must name at least one")
         if not poll_seconds > 0:
             raise SettingsError("Delivery: poll_seconds must be more than 0")
+        if not 0 < lease_seconds <= MAX_LEASE_SECONDS:
+            raise SettingsError(f"Delivery: lease_seconds must be in (0, {MAX_LEASE_SECONDS:g}]")
         self.outbox = outbox
         self.destinations = dict(destinations)
         self.retries = retries or Retries()

@@ -35,7 +35,8 @@ class Outbox:
 
     Args:
         path: The file; its directory must exist.
-        busy_seconds: Longest wait for another writer.
+        busy_seconds: Longest wait for another writer, and so the longest that a prediction which
+            acts can make its caller wait.
         clock: Unix time in seconds.
 
     Raises:

@@ -175,11 +175,21 @@ def action(key: str | None = "c-1", score: float = 0.9, rule: Rule = RULE) -> Ac
     return rule.action(prediction(score, key))
 
 
-def fork() -> int:
-    """Fork this process, whose threads are part of the test."""
+def in_child(work: Callable[[], bool]) -> int:
+    """Run *work* in a fork of this process, threads and all; return the child's pid.
+
+    The child exits 0 if *work* returns true, and never comes back into the test run.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+        pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
+    return pid
 
 
 def child(script: str, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from crm.receiver import (
     action,
     answer,
     delivery,
-    fork,
+    in_child,
 )
 from mlembed.errors import SettingsError
 from mlembed_crm import Delivered, Delivery, Outbox, Retries, Webhook
@@ -104,12 +104,12 @@ def test_forked_child_delivers_when_it_starts(tmp_path: Path, receiver: Receiver
     outbox = Outbox(tmp_path / "actions.db")
     deliver = delivery(outbox, receiver, poll_seconds=0.01).start()
 
-    pid = fork()
-    if pid == 0:
+    def deliver_too() -> bool:
         deliver.start()
         outbox.enqueue(action("child"))
-        os._exit(0 if until(lambda: not outbox.list("pending")) else 1)
-    _, status = os.waitpid(pid, 0)
+        return until(lambda: not outbox.list("pending"))
+
+    _, status = os.waitpid(in_child(deliver_too), 0)
     outbox.enqueue(action("parent"))
 
     assert status == 0
@@ -174,6 +174,8 @@ def test_delivery_refuses_settings_that_cannot_work(outbox: Outbox) -> None:
         Delivery(outbox, {})
     with pytest.raises(SettingsError, match="poll_seconds"):
         Delivery(outbox, {DESTINATION: hook}, poll_seconds=0)
+    with pytest.raises(SettingsError, match="lease_seconds"):
+        Delivery(outbox, {DESTINATION: hook}, lease_seconds=601)
     with pytest.raises(SettingsError, match="Retries"):
         Retries(attempts=0)
 
