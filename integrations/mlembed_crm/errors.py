@@ -43,7 +43,7 @@ class DeliveryError(MlembedError, OSError):
         reason: str,
         retry_after: float | None = None,
         permanent: bool = False,  # noqa: FBT001, FBT002  positional, so that it survives pickling
-        reached: bool = True,  # noqa: FBT001, FBT002
+        reached: bool = True,  # noqa: FBT001, FBT002  idem
     ) -> None:
         super().__init__(reason, retry_after, permanent, reached)
         self.reason = reason
