@@ -8,6 +8,7 @@ can spoil a batch.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import math
 import os
@@ -23,7 +24,6 @@ from mlembed.telemetry.ids import uuid7
 from mlembed.telemetry.otlpjson import log_record, logs_line, plain, whole_text
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PREDICTION, OUTCOME = "mlembed.prediction", "mlembed.outcome"
 SCOPE, SCOPE_VERSION = "mlembed", "0.1.0"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Entry(NamedTuple):
@@ -209,9 +210,14 @@ def make_outcome(
         time_ns=time.time_ns(),
         prediction_id=prediction_id,
         key=key,
-        observed_ns=None if observed_at is None else int(observed_at.timestamp() * 1e9),
+        observed_ns=None if observed_at is None else _nanoseconds(observed_at),
         revision=revision,
     )
+
+
+def _nanoseconds(moment: dt.datetime) -> int:
+    """Return the Unix time of *moment*, exactly: a double would lose the microsecond."""
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
 
 
 def _truth(value: Any) -> AttributeValue | None:

@@ -1,0 +1,108 @@
+"""OpenTelemetry as a host sets it up, for one test."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import opentelemetry._logs._internal as logs_api
+import opentelemetry.metrics._internal as metrics_api
+import pytest
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GLOBALS = (
+    (logs_api, "_LOGGER_PROVIDER"),
+    (trace_api, "_TRACER_PROVIDER"),
+    (metrics_api, "_METER_PROVIDER"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """The host's own telemetry, kept in memory.
+
+    Attributes:
+        logs: Its log records.
+        spans: Its spans.
+        reader: Its metrics.
+        providers: Logger, tracer and meter provider.
+    """
+
+    logs: InMemoryLogRecordExporter
+    spans: InMemorySpanExporter
+    reader: InMemoryMetricReader
+    providers: tuple[LoggerProvider, TracerProvider, MeterProvider]
+
+    @classmethod
+    def new(cls) -> Host:
+        """Make providers that are not set yet."""
+        logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's own
+        spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+        logger, tracer = LoggerProvider(), TracerProvider()
+        logger.add_log_record_processor(SimpleLogRecordProcessor(logs))
+        tracer.add_span_processor(SimpleSpanProcessor(spans))
+        return cls(logs, spans, reader, (logger, tracer, MeterProvider([reader])))
+
+    def events(self) -> list[Any]:
+        """Return the log records, as the host's exporter got them."""
+        return [item.log_record for item in self.logs.get_finished_logs()]
+
+    def metrics(self) -> dict[str, list[Any]]:
+        """Return the data points of every instrument, by its name."""
+        data = self.reader.get_metrics_data()
+        return {
+            metric.name: list(metric.data.data_points)
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def shut_down(self) -> None:
+        """End what the providers began."""
+        for provider in self.providers:
+            provider.shutdown()
+
+
+class Setup:
+    """Sets providers as a host does, and takes them back after the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        for module, name in _GLOBALS:
+            monkeypatch.setattr(module, name, None)
+
+    def __call__(self, *providers: Any) -> None:
+        """Make *providers* the process's own: logger, tracer and meter, or None."""
+        for (module, name), provider in zip(_GLOBALS, providers, strict=False):
+            self._monkeypatch.setattr(module, name, provider)
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> Setup:
+    """Return the function that sets the host's providers; none is set at first."""
+    return Setup(monkeypatch)
+
+
+@pytest.fixture
+def idle_host() -> Iterator[Host]:
+    """Return a host's telemetry that is not set up yet."""
+    host = Host.new()
+    yield host
+    host.shut_down()
+
+
+@pytest.fixture
+def host(idle_host: Host, set_up: Setup) -> Host:
+    """Return a host's telemetry that is set up."""
+    set_up(*idle_host.providers)
+    return idle_host

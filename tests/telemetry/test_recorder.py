@@ -1,0 +1,296 @@
+"""The recorder takes what it can keep, counts what it cannot, and never makes anyone wait."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import mlembed
+from bundles import RECORD
+from mlembed.telemetry import recorder as module
+from mlembed.telemetry import store
+from mlembed.telemetry.recorder import Recorder, recorder_for
+from serving.logs import wait_until
+from telemetry.entries import keys, make_entry, make_outcome, records, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mlembed.registry.file import FileRegistry
+    from mlembed.settings import Settings
+
+ROOM = 64  # waiting records a recorder with the least memory has room for
+
+
+@pytest.fixture
+def recorder(settings: Settings) -> Recorder:
+    """Return a recorder with room for 64 records that writes when it is told to."""
+    return recorder_for(dataclasses.replace(settings, queue_bytes=65_536, flush_seconds=600))
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bytes]]:
+    """Make the log's disk a full pipe; return the function that frees it and reads it to its end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, b"#"):
+            pass
+    os.set_blocking(writer, True)
+    file = os.fdopen(writer, "ab", buffering=0)
+    monkeypatch.setattr(store, "_create", lambda *_: (tmp_path / "pipe", file))
+    taken: list[bytes] = []
+
+    def read() -> None:
+        while chunk := os.read(reader, 65_536):
+            taken.append(chunk)
+
+    thread = threading.Thread(target=read)
+
+    def free() -> bytes:
+        thread.start()
+        for live in list(module._recorders.values()):
+            live.close()
+        thread.join()
+        return b"".join(taken).lstrip(b"#")
+
+    yield free
+    if not thread.ident:
+        free()
+    os.close(reader)
+
+
+def fill(recorder: Recorder, count: int) -> None:
+    """Append *count* predictions with their number as key."""
+    for number in range(count):
+        recorder.append(make_entry(key=str(number)))
+
+
+def test_recorder_writes_in_the_order_of_calls(recorder: Recorder) -> None:
+    """Predictions are written as they came, and outcomes beside them."""
+    fill(recorder, 50)
+    recorder.append(make_outcome())
+    assert recorder.flush()
+
+    assert keys(recorder.settings.log_dir)[:50] == [str(number) for number in range(50)]
+    names = [record["eventName"] for record in records(recorder.settings.log_dir)]
+    assert names == ["mlembed.prediction"] * 50 + ["mlembed.outcome"]
+    assert not recorder.dropped
+
+
+def test_recorder_starts_its_thread_with_the_first_record(recorder: Recorder) -> None:
+    """A host that never predicts has no thread, and no file."""
+    assert recorder._thread is None
+    assert recorder.flush()
+    assert not recorder.settings.log_dir.exists()
+
+    recorder.append(make_entry())
+
+    assert recorder._thread is not None
+    assert recorder._thread.daemon
+
+
+def test_recorder_writes_within_its_pause(settings: Settings) -> None:
+    """What waits is written after `flush_seconds`, without being asked."""
+    recorder = recorder_for(dataclasses.replace(settings, flush_seconds=0.05))
+    fill(recorder, 3)
+
+    wait_until(lambda: len(keys(settings.log_dir)) == 3, "the write")
+
+
+def test_flush_waits_for_all_before_it(settings: Settings) -> None:
+    """After a flush everything that was appended before it is in the log, from any thread."""
+    recorder = recorder_for(dataclasses.replace(settings, flush_seconds=600))
+
+    def append_and_flush(name: str) -> None:
+        for number in range(200):
+            recorder.append(make_entry(key=f"{name}-{number}"))
+        assert recorder.flush(20)
+        assert sum(key.startswith(f"{name}-") for key in keys(settings.log_dir)) == 200
+
+    failures: list[Any] = []
+    threads = [
+        threading.Thread(target=_catch, args=(append_and_flush, name, failures)) for name in "abcd"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not failures
+    assert len(keys(settings.log_dir)) == 800
+
+
+def _catch(function: Callable[[str], None], name: str, failures: list[Any]) -> None:
+    try:
+        function(name)
+    except BaseException as error:  # noqa: BLE001  told by the test's own thread
+        failures.append(error)
+
+
+def test_flush_of_nothing_returns_at_once(recorder: Recorder) -> None:
+    """Nothing to write is written."""
+    assert recorder.flush(0.0)
+
+
+def test_append_drops_and_counts_what_does_not_fit(recorder: Recorder) -> None:
+    """Beyond its room the newest records are dropped, and each is counted."""
+    fill(recorder, ROOM + 36)
+    assert recorder.dropped == {"queue_full": 36}
+    assert recorder.flush()
+    assert keys(recorder.settings.log_dir) == [str(number) for number in range(ROOM)]
+
+    recorder.append(make_entry(key="later"))
+    assert recorder.flush()
+    assert keys(recorder.settings.log_dir)[-1] == "later"
+
+
+def test_append_counts_exactly_from_many_threads(recorder: Recorder) -> None:
+    """However many threads drop at once, kept and dropped are all there were."""
+    threads = [threading.Thread(target=fill, args=(recorder, 2_000)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recorder.flush(20)
+
+    kept = len(keys(recorder.settings.log_dir))
+    assert kept + recorder.dropped["queue_full"] == 16_000
+    assert ROOM <= kept <= ROOM + 8
+
+
+def test_append_batch_counts_rows_with_their_size(recorder: Recorder) -> None:
+    """Batches take no more memory than allowed, and room comes back when they are written."""
+    matrix = np.zeros((256, 5))
+    fitting = 65_536 // matrix.nbytes
+    entry = make_entry(matrix, score=np.zeros(256))
+    for _ in range(2):
+        recorder.append_batch([entry] * (fitting + 4))
+        assert recorder.flush()
+
+    assert recorder.dropped == {"queue_full": 8}
+    assert len(records(recorder.settings.log_dir)) == 2 * fitting
+
+
+def test_append_never_waits_for_a_stuck_disk(
+    recorder: Recorder, stuck: Callable[[], bytes]
+) -> None:
+    """A disk that takes no byte costs records, counted, but no caller's time."""
+    recorder.append(make_entry(key="first"))
+    assert not recorder.flush(0.01)
+    wait_until(lambda: not recorder._queue, "the write that blocks")
+
+    start = time.perf_counter()
+    fill(recorder, ROOM + 1_000)
+    assert not recorder.flush(0.05)
+    assert time.perf_counter() - start < 5
+
+    assert recorder.dropped == {"queue_full": 1_000}
+    written = [json.loads(line) for line in stuck().splitlines()]
+    assert sum(len(line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]) for line in written) == 65
+
+
+def test_recorder_without_a_writable_directory(
+    settings: Settings, registry: FileRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Predictions go on, every loss is counted, and the host is told once."""
+    settings.log_dir.write_text("a file stands where the directory should")
+    model = mlembed.load("toy", registry=registry, settings=settings)
+    recorder = recorder_for(settings)
+    with caplog.at_level(logging.WARNING, "mlembed"):
+        for _ in range(3):
+            assert model.predict(RECORD).reason == "ok"
+            assert model.flush()
+
+    assert recorder.dropped == {"store_FileExistsError": 3}
+    (warning,) = caplog.records
+    assert "cannot write its prediction log in" in warning.getMessage()
+    assert str(settings.log_dir) in warning.getMessage()
+
+
+def test_recorder_recovers_when_the_directory_does(recorder: Recorder) -> None:
+    """The disk may come back; what comes after that is kept."""
+    folder = recorder.settings.log_dir
+    folder.write_text("")
+    recorder.append(make_entry(key="lost"))
+    assert recorder.flush()
+    folder.unlink()
+
+    recorder.append(make_entry(key="kept"))
+    assert recorder.flush()
+
+    assert keys(folder) == ["kept"]
+
+
+def test_one_bad_record_spoils_no_other(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record that cannot be written is lost alone, and no message shows what was in it."""
+
+    class Hostile:
+        """A key that cannot be written."""
+
+        def __str__(self) -> str:
+            raise RuntimeError("secret")
+
+    recorder.append(make_entry(key="before"))
+    recorder.append(make_entry(key=Hostile()))
+    recorder.append(make_entry((1.0, 2.0)))
+    recorder.append(make_entry(key="after"))
+    assert recorder.flush()
+
+    assert keys(recorder.settings.log_dir) == ["before", "after"]
+    assert sum(recorder.dropped.values()) == 2
+    assert "secret" not in caplog.text
+    assert recorder._thread is not None
+    assert recorder._thread.is_alive()
+
+
+def test_close_gives_files_their_names_and_append_begins_anew(recorder: Recorder) -> None:
+    """A closed recorder has no thread and no open file; another prediction starts both again."""
+    for name in ("one", "two"):
+        recorder.append(make_entry(key=name))
+        recorder.close()
+
+        assert recorder._thread is None
+        assert not list(recorder.settings.log_dir.rglob("*.open"))
+    assert sorted(keys(recorder.settings.log_dir)) == ["one", "two"]
+
+
+def test_recorder_for_shares_and_parts(settings: Settings) -> None:
+    """Models that log alike share a recorder; those that export otherwise do not."""
+    poll = dataclasses.replace(settings, poll_seconds=5, registry="elsewhere")
+    export = dataclasses.replace(settings, export_features=True)
+
+    assert recorder_for(settings) is recorder_for(poll)
+    assert recorder_for(settings) is not recorder_for(export)
+    for alike in (settings, export):
+        recorder_for(alike).append(make_entry(source=source_of(name="toy")))
+        assert recorder_for(alike).flush()
+    assert len(records(settings.log_dir)) == 2
+
+
+def test_append_survives_a_process_out_of_threads(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be had, a prediction is kept until the next flush."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        recorder.append(make_entry(key="kept"))
+        assert recorder.flush()
+
+    assert keys(recorder.settings.log_dir) == ["kept"]
