@@ -68,9 +68,9 @@ def stage(connection: duckdb.DuckDBPyConnection, data: Any) -> tuple[str, list[s
         connection.register("frame", _registrable(library, data, headers))
         connection.execute(staging("frame", len(headers))).fetchall()
         connection.unregister("frame")
-    except (duckdb.Error, UnicodeError, NotImplementedError) as error:
-        if isinstance(error, duckdb.OutOfMemoryException):
-            raise
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.Error, UnicodeError) as error:
         raise DataError(
             f"{title} cannot be read ({type(error).__name__}): its columns must hold numbers, "
             "text, booleans or datetimes; convert or drop the others"
@@ -101,9 +101,8 @@ def _registrable(library: str, data: Any, headers: Sequence[str]) -> Any:
 def _holds_objects(dtype: Any) -> bool:
     """Tell whether a pandas column is of Python objects, or of categories that are no text."""
     if str(dtype) == "category":
-        dtype = dtype.categories.dtype
-        return dtype.kind != "O"
-    return bool(dtype == object)
+        return str(dtype.categories.dtype.kind) != "O"
+    return str(dtype) == "object"
 
 
 def cells(name: str, values: Any) -> NDArray[Any]:

@@ -99,20 +99,26 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
     path = _path(data) if isinstance(data, (str, os.PathLike)) else None
     with contextlib.closing(_connect(path, cleaning.timezone)) as connection:
         try:
-            title, headers = _stage(connection, data, path, trim=cleaning.trim)
-            described = connection.execute("DESCRIBE raw").fetchall()
-            (n_rows,) = connection.execute("SELECT count(*) FROM raw").fetchone() or (0,)
+            yield _source(connection, data, path, trim=cleaning.trim)
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise DataError("the table does not fit into memory: train on fewer rows") from error
-        if not n_rows:
-            raise DataError(f"{title} has no rows, only headers: it needs rows to train on")
-        yield Source(
-            connection=connection,
-            title=title,
-            headers=tuple(header.strip() for header in headers),
-            types=tuple(str(row[1]) for row in described[2:]),
-            n_rows=n_rows,
-        )
+
+
+def _source(
+    connection: duckdb.DuckDBPyConnection, data: Any, path: Path | None, *, trim: bool
+) -> Source:
+    title, headers = _stage(connection, data, path, trim=trim)
+    described = connection.execute("DESCRIBE raw").fetchall()
+    ((n_rows,),) = connection.execute("SELECT count(*) FROM raw").fetchall()
+    if not n_rows:
+        raise DataError(f"{title} has no rows, only headers: it needs rows to train on")
+    return Source(
+        connection=connection,
+        title=title,
+        headers=tuple(header.strip() for header in headers),
+        types=tuple(str(row[1]) for row in described[2:]),
+        n_rows=n_rows,
+    )
 
 
 def _stage(
@@ -187,9 +193,9 @@ def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> list[st
         schema = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [str(path)])
         headers = _top_level(schema.fetchall())
         connection.execute(frames.staging(source, len(headers)), [str(path)]).fetchall()
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
-        if isinstance(error, duckdb.OutOfMemoryException):
-            raise
         raise DataError(
             f"{path} is no Parquet file that can be read ({type(error).__name__}): it may have "
             "been cut short; write it again"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
+import enum
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -174,6 +177,37 @@ def test_read_reads_the_split_columns_too() -> None:
     assert table.reasons == {"'at' is missing": 1}
 
 
+def test_read_keeps_the_type_of_split_columns() -> None:
+    """Typed split columns are doubles where they can be, and finite."""
+    frame = pl.DataFrame(
+        {
+            "age": [1, 2, 3],
+            "paid": ["yes", "no", "no"],
+            "at": [dt.datetime(1970, 1, 2, tzinfo=dt.UTC)] * 3,
+            "order": [1.5, 2.5, math.inf],
+        }
+    )
+
+    table = read_table(frame, AGE, extra=("at", "order"))
+
+    assert table.extra["at"].tolist() == [86400.0, 86400.0]
+    assert table.extra["order"].tolist() == [1.5, 2.5]
+    assert table.reasons == {"'order' is not finite": 1}
+
+
+class Colour(enum.Enum):
+    """A vocabulary."""
+
+    RED = "red"
+
+
+def test_read_takes_members_of_an_enum() -> None:
+    """A member stands for its value."""
+    data = {"job": [Colour.RED, "red"], "paid": ["yes", "no"]}
+
+    assert read_table(data, (COLUMNS[3],)).columns["job"].tolist() == ["red", "red"]
+
+
 def test_read_gives_a_quantity_as_it_is() -> None:
     """A regression label is a finite number; others are set aside."""
     data = {"age": [1, 2, 3, 4], "paid": ["1.5", "free", "", "inf"]}
@@ -209,6 +243,32 @@ def test_read_takes_whole_numbers_and_booleans_for_categories() -> None:
         ["10", "20"],
         ["true", "false"],
     ]
+
+
+def test_read_takes_pandas_columns_of_objects() -> None:
+    """Columns of Python objects, and categories that are no text, are read as what they hold."""
+    frame = pd.DataFrame(
+        {
+            "age": pd.Series([1, 2.5, "x", 3], dtype=object),
+            "member": pd.Series([True, None, False, False], dtype=object),
+            "job": pd.Categorical([7, None, 8, 8]),
+            "since": pd.Series([pd.NaT, pd.NA, None, dt.date(1970, 1, 2)], dtype=object),
+            "visits": pd.Series([2**80, 2, decimal.Decimal(3), np.int8(4)], dtype=object),
+            "paid": pd.Categorical([True, True, True, False]),
+        }
+    )
+    columns = tuple(column for column in COLUMNS if column.name != "sex")
+
+    table = read_table(frame, columns, label=Binary("paid", positive=False))
+
+    assert {name: values.tolist() for name, values in table.columns.items()} == {
+        "age": [2.5, 3.0],
+        "visits": [2.0, 4.0],
+        "member": [pytest.approx(math.nan, nan_ok=True), 0.0],
+        "job": [None, "8"],
+        "since": [pytest.approx(math.nan, nan_ok=True), 86400.0],
+    }
+    assert table.reasons == {"'visits' is beyond 2**53": 1, "'age' is not a number": 1}
 
 
 def test_read_takes_a_column_without_values_for_any_kind() -> None:

@@ -93,6 +93,12 @@ def test_read_refuses_a_label_of_one_class(paid: list[str], positive: str, messa
         )
 
 
+def test_read_refuses_a_table_without_labels() -> None:
+    """Rows whose outcome nobody knows cannot be learnt from."""
+    with pytest.raises(DataError, match=r"label is missing \(2 rows\)"):
+        read_table({"age": [1, 2], "paid": ["?", None]}, AGE)
+
+
 def test_read_tells_when_all_positive_rows_were_rejected() -> None:
     """The class is there, but its rows break a rule."""
     with pytest.raises(DataError, match="its positive rows all break a rule"):

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,6 +132,21 @@ def test_read_accounts_for_every_row_of_any_text(lines: list[str]) -> None:
     assert len(rejected) == table.n_rejected
     assert all(row["reason"] for row in rejected)
     assert table.columns["age"][-2:].tolist() == [1.0, 2.0]
+
+
+def test_read_finds_parquet_columns_by_their_exact_names(tmp_path: Path) -> None:
+    """Columns that differ in case alone, and nested columns beside them, are told apart."""
+    table = pa.table(
+        {
+            "AGE": [9, 9],
+            "nested": [{"age": 8, "more": {"age": [7]}}] * 2,
+            "age": [1, 2],
+            "paid": ["yes", "no"],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+
+    assert read_table(tmp_path / "t.parquet", AGE).columns["age"].tolist() == [1.0, 2.0]
 
 
 def test_set_aside_keeps_the_rows_as_they_came(tmp_path: Path) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlembed.errors import DataError
-from training.tables import AGE, FORMS, GOOD, read_table, write
+from mlembed.training import frames
+from mlembed.training.cleaning import Cleaning
+from mlembed.training.sources import _stage_parquet, opened
+from training.tables import AGE, FORMS, GOOD, mapping, read_table, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,3 +166,30 @@ def test_read_reaches_no_network_and_no_other_file(tmp_path: Path) -> None:
         "PermissionException",
     ]
     assert result.stdout.splitlines()[-1] == "[(2, '')]"
+
+
+def test_opened_tells_when_memory_runs_out() -> None:
+    """Whatever step runs out of memory, the remedy is a smaller table."""
+    with (
+        pytest.raises(DataError, match="does not fit into memory: train on fewer rows"),
+        opened(mapping(PAIR), Cleaning()),
+    ):
+        np.zeros(2**55)
+
+
+def test_stage_does_not_take_a_lack_of_memory_for_a_bad_table(tmp_path: Path) -> None:
+    """A table too large to hold is not called malformed."""
+    big = {"a": np.arange(2_000_000)}
+    pq.write_table(pa.table(big), tmp_path / "t.parquet")
+
+    for stage in (
+        lambda connection: frames.stage(connection, big),
+        lambda connection: _stage_parquet(connection, tmp_path / "t.parquet"),
+    ):
+        with (
+            contextlib.closing(
+                duckdb.connect(config={"memory_limit": "8MB", "temp_directory": ""})
+            ) as connection,
+            pytest.raises(duckdb.OutOfMemoryException),
+        ):
+            stage(connection)
