@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,11 +73,14 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def site(folder: Path, **variables: str) -> Iterator[httpx.Client]:
-    """Run `serve.py` for the length of the block; it must then end cleanly, and say nothing.
+def site(
+    folder: Path, end: signal.Signals = signal.SIGTERM, **variables: str
+) -> Iterator[httpx.Client]:
+    """Run `serve.py` for the length of the block; by SIGTERM it must end cleanly.
 
     Args:
         folder: Where registry, log and database are.
+        end: The signal that ends it.
         variables: More of the environment.
     """
     process = subprocess.Popen(
@@ -91,12 +95,13 @@ def site(folder: Path, **variables: str) -> Iterator[httpx.Client]:
         port = json.loads(process.stdout.readline())["port"]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_END_SECONDS) as client:
             yield client
-        process.terminate()
+        process.send_signal(end)
         out, error = process.communicate(timeout=_END_SECONDS)
     finally:
         process.kill()
         process.communicate()
-    assert (process.returncode, out) == (0, ""), error
+    status = 0 if end == signal.SIGTERM else -end
+    assert (process.returncode, out) == (status, ""), error
     assert "Traceback" not in error, error
 
 

@@ -35,9 +35,10 @@ def test_checks_find_nothing_in_a_good_site() -> None:
 
 @pytest.mark.parametrize("setting", [None, [], {"REGISTRY": "x"}, {"MODLES": {}}])
 def test_e001_tells_of_a_malformed_setting(setting: Any) -> None:
-    """A missing or misspelt setting is an error."""
+    """A missing or misspelt setting is an error, and the only one that a deployment is told."""
     with override_settings(MLEMBED=setting):
         assert "mlembed.E001" in found()
+        assert found(deploy=True) == found()
 
 
 def test_e001_stops_commands() -> None:

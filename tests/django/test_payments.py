@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +23,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HIGH, LOW = 60.0, -60.0
+UNDONE = """
+import json, sys
+import django
+
+django.setup()
+from django.core.management import call_command
+from mlembed_django.conf import get_model
+from shop.actions import actions, deciding
+from shop.orders import Order
+
+call_command("migrate", verbosity=0)
+order = Order.model_validate_json(sys.argv[1])
+prediction = get_model("payments").predict(order, key=order.id)
+try:
+    with deciding() as queue_actions:
+        queued = len(queue_actions(prediction))
+        raise InterruptedError
+except InterruptedError:
+    print(json.dumps({"queued": queued, "kept": len(actions().outbox.list())}))
+"""
 FIELDS = {"id", "decision", "score", "version", "prediction_id", "reason"}
 
 
@@ -166,23 +189,43 @@ def test_a_blocked_payment_reaches_the_risk_desk(tmp_path: Path) -> None:
     assert event["data"]["prediction_id"] == decision["prediction_id"]
 
 
-def test_an_action_waits_for_a_risk_desk(tmp_path: Path) -> None:
-    """Without a risk desk the action stays in the site's database, beside its decision."""
+def test_an_action_survives_the_process(tmp_path: Path) -> None:
+    """A process that is killed after its answer leaves the action to the next one."""
     promote(tmp_path / "registry", payments_bundle("1.0.0", HIGH))
 
-    with site(tmp_path) as client:
-        client.post("/payments/", json=PAYMENT)
+    with site(tmp_path, signal.SIGKILL) as client:
+        decision = client.post("/payments/", json=PAYMENT).json()
+    with receiving() as receiver:
+        url = f"http://127.0.0.1:{receiver.server_port}/hook"
+        with site(tmp_path, PAYMENTS_WEBHOOK_URL=url, MLEMBED_WEBHOOK_SECRET=SECRET) as client:
+            wait_for(lambda: receiver.received)
+            again = client.post("/payments/", json=PAYMENT).json()
 
-    outbox = Outbox(tmp_path / "payments.sqlite3")
-    (action,) = outbox.list()
-    assert (action.state, action.key, action.destination) == ("pending", "p-1", "risk-desk")
-    outbox.close()
+    assert again == decision
+    assert [json.loads(r.body)["subject"] for r in receiver.received] == ["p-1"]
+
+
+def test_a_decision_and_its_action_are_one(tmp_path: Path) -> None:
+    """What fails between the decision and its commit undoes the action with it."""
+    promote(tmp_path / "registry", payments_bundle("1.0.0", HIGH))
+
+    ended = subprocess.run(
+        [sys.executable, "-c", UNDONE, json.dumps(PAYMENT)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == {"queued": 1, "kept": 0}
 
 
 def test_the_page_shows_what_was_decided(tmp_path: Path) -> None:
-    """The page lists payments with decision and outcome, and takes nothing for markup."""
+    """The page lists payments with time, decision and outcome, and takes nothing for markup."""
     promote(tmp_path / "registry", payments_bundle("1.0.0", HIGH))
     hostile = {**PAYMENT, "merchant_category": "<script>alert(1)</script>"}
+    before = dt.datetime.now(dt.UTC).replace(microsecond=0)
 
     with site(tmp_path) as client:
         empty = client.get("/")
@@ -194,6 +237,9 @@ def test_the_page_shows_what_was_decided(tmp_path: Path) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for part in ("payments@champion, version 1.0.0", ">p-1<", ">block<", ">fraud<", "€120.50"):
         assert part in page.text
+    (shown,) = re.findall(r"\d\d:\d\d:\d\d", page.text)
+    decided = dt.datetime.combine(before.date(), dt.time.fromisoformat(shown), dt.UTC)
+    assert dt.timedelta(0) <= (decided - before) % dt.timedelta(days=1) < dt.timedelta(minutes=2)
     assert "<script" not in page.text
 
 

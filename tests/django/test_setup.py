@@ -29,7 +29,7 @@ if sys.argv[2:]:
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(["manage.py", *sys.argv[2:]])
-heavy = ("numpy", "onnxruntime", "pydantic", "opentelemetry", "sklearn", "httpx", "sqlite3")
+heavy = ("numpy", "onnxruntime", "pydantic", "opentelemetry", "sklearn", "httpx")
 print(json.dumps({
     "imported": [name for name in heavy if name in sys.modules],
     "threads": [thread.name for thread in threading.enumerate()],

@@ -34,6 +34,7 @@ ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 ASGI_APPLICATION = "shop.asgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TIME_ZONE = "UTC"
 USE_TZ = True
 
 DATABASE = Path(os.environ.get("PAYMENTS_DATABASE", VAR_DIR / "payments.sqlite3"))
