@@ -6,7 +6,9 @@ log records and metrics are made on the writer's thread with the times of the ca
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from mlembed.telemetry.events import (
@@ -40,12 +42,15 @@ class HostTelemetry:
         export_features: Whether log records hold the features.
 
     Attributes:
-        traces: Whether a tracer provider is set; the caller's thread then notes its span.
+        traces: Whether the caller's thread notes its span: a tracer provider is set, or nobody
+            has looked yet.
     """
 
     def __init__(self, *, export_features: bool) -> None:
         self.export_features = export_features
-        self.traces = False
+        self.traces = True
+        self._looked = False
+        self._looking = threading.Lock()
         self._logger: Any = None
         self._tracer: Any = None
         self._meters: _Meters | None = None
@@ -57,18 +62,31 @@ class HostTelemetry:
 
     def look(self) -> None:
         """Notice providers that the host has set since the last look."""
-        if "opentelemetry" not in sys.modules:
+        if not self._looking.acquire(blocking=False):
             return
+        try:
+            if "opentelemetry" in sys.modules:
+                self._find()
+        finally:
+            self._looked = True
+            self.traces = self._tracer is not None
+            self._looking.release()
+
+    def _find(self) -> None:
         if self._logger is None and (provider := _provider(_API[0], "get_logger_provider")):
             self._logger = provider.get_logger(SCOPE, SCOPE_VERSION)
         if self._tracer is None and (provider := _provider(_API[1], "get_tracer_provider")):
             self._tracer = provider.get_tracer(SCOPE, SCOPE_VERSION)
-            self.traces = True
         if self._meters is None and (provider := _provider(_API[2], "get_meter_provider")):
             self._meters = _Meters(provider.get_meter(SCOPE, SCOPE_VERSION))
 
     def current_span(self) -> SpanContext | None:
         """Return the context of the caller's span, if one is being recorded or carried."""
+        if not self._looked:
+            with contextlib.suppress(Exception):  # the writer's own look tells what failed
+                self.look()
+        if not self.traces:
+            return None
         from opentelemetry import trace
 
         context = trace.get_current_span().get_span_context()
@@ -111,7 +129,8 @@ class HostTelemetry:
             self._meters.count(entries, outcomes, dropped)
 
     def forget_parent(self) -> None:
-        """Begin to count anew in a forked child."""
+        """Begin to count anew in a forked child, where no other thread is looking."""
+        self._looking = threading.Lock()
         if self._meters is not None:
             self._meters.told.clear()
 

@@ -17,8 +17,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import mlembed
+from mlembed.telemetry.recorder import recorder_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mlembed.registry.file import FileRegistry
+    from mlembed.serving.model import Model
+    from mlembed.settings import Settings
+    from mlembed.telemetry.recorder import Recorder
 
 _GLOBALS = (
     (logs_api, "_LOGGER_PROVIDER"),
@@ -106,3 +114,15 @@ def host(idle_host: Host, set_up: Setup) -> Host:
     """Return a host's telemetry that is set up."""
     set_up(*idle_host.providers)
     return idle_host
+
+
+@pytest.fixture
+def recorder(settings: Settings) -> Recorder:
+    """Return a recorder that writes when it is told to."""
+    return recorder_for(dataclasses.replace(settings, flush_seconds=600))
+
+
+@pytest.fixture
+def model(settings: Settings, registry: FileRegistry) -> Model:
+    """Return the toy model."""
+    return mlembed.load("toy", registry=registry, settings=settings)
