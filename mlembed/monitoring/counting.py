@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = -1
 _MISSING = -2
+_LOW_AND_HIGH = 2
+_SMALL, _LARGE = 1e-4, 1e12  # beyond these a number is written with an exponent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,11 +61,12 @@ class Profile:
         edges = self.edges.tolist()
         if not edges:
             return ("all values",)
-        inner = [_between(low, high) for low, high in itertools.pairwise(edges)]
-        last = f"{edges[-1]:.6g} or more"
-        if len(edges) > 1 and edges[-1] == math.nextafter(edges[-2], math.inf):
-            last = f"more than {edges[-2]:.6g}"
-        return (f"less than {edges[0]:.6g}", *inner, last)
+        if len(edges) == _LOW_AND_HIGH and edges[1] == math.nextafter(edges[0], math.inf):
+            value = _written(edges[:1])[0]
+            return (f"less than {value}", f"exactly {value}", f"more than {value}")
+        texts = _written(edges)
+        inner = [f"{low} to {high}" for low, high in itertools.pairwise(texts)]
+        return (f"less than {texts[0]}", *inner, f"{texts[-1]} or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,7 +206,19 @@ def _profile(data: dict[str, Any]) -> Profile:
     )
 
 
-def _between(low: float, high: float) -> str:
-    if high == math.nextafter(low, math.inf):
-        return f"exactly {low:.6g}"
-    return f"{low:.6g} to {high:.6g}"
+def _written(edges: list[float]) -> list[str]:
+    """Write *edges* with as few digits as keep them apart."""
+    texts: list[str] = []
+    for digits in (4, 6, 9, 17):
+        texts = [_text(edge, digits) for edge in edges]
+        if len(set(texts)) == len(edges):
+            break
+    return texts
+
+
+def _text(value: float, digits: int) -> str:
+    if value and not _SMALL <= abs(value) < _LARGE:
+        return f"{value:.{digits}g}"
+    return np.format_float_positional(
+        value, precision=digits, unique=False, fractional=False, trim="-"
+    )

@@ -22,7 +22,7 @@ HEAD = ("column", "state", "PSI", "JS", "p", "q", "missing", "note")
 
 _ORDER = {"alert": 0, "ok": 1, "insufficient": 2}
 _NAMED = 3
-_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def ranked(found: Iterable[Drift]) -> list[Drift]:
@@ -64,7 +64,14 @@ def measured(value: float | None) -> str:
 def duration(seconds: float) -> str:
     """Write a span of time in its largest fitting unit."""
     size, unit = next(((s, u) for s, u in _UNITS if abs(seconds) >= s), _UNITS[-1])
-    return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / size:.3g} {unit}{'' if seconds == size else 's'}"
+
+
+def latency(seconds: float | None) -> str:
+    """Write the time of one call, or a dash."""
+    if seconds is None:
+        return NONE
+    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"  # noqa: PLR2004  a millisecond
 
 
 def failures(calls: Traffic) -> tuple[str, str]:
@@ -83,7 +90,7 @@ def failures(calls: Traffic) -> tuple[str, str]:
 def loss(model: str, performance: Performance) -> tuple[str, str]:
     """Say how much worse the model became, and what to do."""
     text = (
-        f"{performance.metric} is {measured(performance.value)} "
+        f"the realised {performance.metric} is {measured(performance.value)} "
         f"({measured(performance.low)} to {measured(performance.high)}) on {performance.n:,} "
         f"outcomes; {measured(performance.promised)} was promised"
     )
@@ -107,13 +114,19 @@ def shift(model: str, drift: Drift) -> tuple[str, str]:
 
 def summary(report: Report) -> list[str]:
     """Return the sentences of *report*."""
+    verdict, *others = remarks(report)
+    alerts = [f"{_capital(alert.text)}. To do: {alert.remedy}." for alert in report.alerts]
+    return [verdict, *alerts, *others]
+
+
+def remarks(report: Report) -> list[str]:
+    """Return the sentences of *report* without those of its alerts."""
     return [
         _verdict(report),
-        *(f"{_capital(alert.text)}. To do: {alert.remedy}." for alert in report.alerts),
         *_columns(report),
         _performance(report.performance),
         _outcomes(report),
-        *_remarks(report),
+        *_unreadable(report),
     ]
 
 
@@ -168,7 +181,7 @@ def _outcomes(report: Report) -> str:
     )
 
 
-def _remarks(report: Report) -> list[str]:
+def _unreadable(report: Report) -> list[str]:
     if not report.unreadable:
         return []
     sentence = (

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mlembed
-from bundles import COLUMNS, RECORD, TOWNS, toy_bundle, toy_rows, toy_table
+from bundles import toy_bundle, toy_rows, toy_table
 from mlembed.monitoring.log import PredictionLog, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from mlembed.registry.file import FileRegistry
     from mlembed.settings import Settings
-
-__all__ = ["COLUMNS", "RECORD", "TOWNS", "Scene", "like_reference", "toy_bundle", "toy_log"]
-
-N_REFERENCE = 200
 
 
 class Scene:
@@ -47,11 +45,6 @@ class Scene:
         return [self.model.predict(row) for row in toy_rows(n, seed)]
 
 
-def like_reference(n: int, seed: int, **changes: Sequence[Any]) -> dict[str, Any]:
-    """Return a table of *n* rows from the toy's own source, some columns replaced."""
-    return {**toy_table(n, seed), **changes}
-
-
 def toy_log(n: int, **arrays: Any) -> PredictionLog:
     """Return a log of *n* plain predictions of the toy bundle, some arrays replaced."""
     bundle = toy_bundle()
@@ -76,12 +69,42 @@ def toy_log(n: int, **arrays: Any) -> PredictionLog:
     return dataclasses.replace(log, **arrays)
 
 
+def like_toy(n: int, **arrays: Any) -> Any:
+    """Return a log of *n* rows that look like the reference."""
+    scores = json.loads(toy_bundle().files["reference.json"])["score"]
+    middles = np.array([-1.0, *scores["edges"]]) + 1e-9
+    log = toy_log(n, features=features(toy_table(n, 3)), score=np.resize(middles, n))
+    return dataclasses.replace(log, **arrays)
+
+
 def features(table: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """Return the columns of *table* as a log holds them."""
     return {
         name: np.array([_logged(value) for value in values], dtype=object)
         for name, values in table.items()
     }
+
+
+def hand_written(folder: Path, *records: Any, tail: bytes = b"", name: str = "a-1-0") -> None:
+    """Write a log file that holds *records*, one a line, and ends in *tail*."""
+    day = folder / "toy" / "dt=2026-11-01"
+    day.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode() + b"\n"
+        for record in records
+    ]
+    (day / f"{name}.jsonl").write_bytes(b"".join(lines) + tail)
+
+
+def event(prediction_id: str = "p", body: str | None = '{"y":{"score":[0.5]}}', **more: Any) -> Any:
+    """Return a small prediction event; *more* replaces parts of the record."""
+    attributes = {"mlembed.prediction.id": {"stringValue": prediction_id}} | more.pop("also", {})
+    return {
+        "timeUnixNano": "1790000000000000000",
+        "eventName": "mlembed.prediction",
+        "body": {} if body is None else {"stringValue": body},
+        "attributes": [{"key": key, "value": value} for key, value in attributes.items()],
+    } | more
 
 
 def _logged(value: Any) -> Any:
