@@ -68,7 +68,8 @@ def target(x: np.ndarray[Any, Any], seed: int, kind: str) -> np.ndarray[Any, Any
         + np.where(np.isnan(x[:, 4]), 1.0, 0.0)
         + random.normal(0, 0.3, len(x))
     )
-    return (signal > np.median(signal)).astype(int) if kind == "binary" else np.exp(signal / 3)
+    labels: np.ndarray[Any, Any] = np.exp(signal / 3)
+    return (signal > np.median(signal)).astype(int) if kind == "binary" else labels
 
 
 class Fitted:

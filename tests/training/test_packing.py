@@ -40,7 +40,7 @@ def test_decode_is_the_inverse_of_encoding() -> None:
 
     for row in rows:
         cells = np.zeros(len(columns))
-        encoder.encode(decode(columns, row.tolist()), memoryview(cells).cast("B"))
+        encoder.encode(decode(columns, row.tolist()), cells.data.cast("B"))
         assert np.array_equal(cells, row, equal_nan=True)
 
 
