@@ -66,7 +66,11 @@ def table_of(
             raw[name] = log.time_ns[rows] / 1e9 if by_time else log.keys[rows]
     raw |= {trainer.label.column: y, _ROW: np.arange(len(rows))}
     table = read(
-        raw, trainer.columns, _plain(trainer.label), _AS_LOGGED, extra=(*trainer.split.columns, _ROW)
+        raw,
+        trainer.columns,
+        _plain(trainer.label),
+        _AS_LOGGED,
+        extra=(*trainer.split.columns, _ROW),
     )
     kept = np.asarray(table.extra[_ROW], dtype=np.float64).astype(np.intp)
     return table, log.time_ns[rows][kept]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from crm.receiver import SECRET, action, answer, receiving, webhook
 from mlembed.errors import SettingsError
@@ -15,10 +20,9 @@ from mlembed_crm import Webhook
 from mlembed_crm.errors import DeliveryError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crm.receiver import Receiver
-
-
-CERTIFICATE = Path(__file__).parent / "receiver.pem"
 
 
 def test_send_ignores_proxies_of_the_environment(
@@ -80,12 +84,36 @@ def test_send_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> 
         assert hook.send(action()).status == 204
 
 
-def test_send_checks_the_certificate_against_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a new key and its own certificate for receiver.test."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "receiver.test")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("receiver.test")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "receiver.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + made.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+def test_send_checks_the_certificate_against_the_name(
+    monkeypatch: pytest.MonkeyPatch, certificate: Path
+) -> None:
     """TLS is spoken with the name of the URL, though the connection is made to an address."""
     lead(monkeypatch, ["127.0.0.1"])
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(CERTIFICATE)
-    trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
+    server.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
     with receiving(tls=server) as receiver:
         urls = [
             f"https://{host}:{receiver.server_port}/" for host in ("receiver.test", "127.0.0.1")

@@ -208,7 +208,6 @@ def test_check_names_an_unknown_class() -> None:
 
 def test_check_refuses_a_subclass() -> None:
     """A subclass may predict differently, so its parent's lowering does not count."""
-
     doubled = type("Doubled", (Ridge,), {})
 
     with pytest.raises(LoweringError, match="Doubled"):
