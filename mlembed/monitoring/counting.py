@@ -124,7 +124,7 @@ def read_reference(bundle: Bundle) -> Reference:
             metric=str(metric.get("name", "")),
             promised=None if metric.get("value") is None else float(metric["value"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BundleError(
             f"{bundle.manifest.title}: reference.json is malformed; train or pack it again"
         ) from error
@@ -199,7 +199,8 @@ def _profile(data: dict[str, Any]) -> Profile:
     edges = np.array(data["edges"] if kind == "number" else [], dtype=np.float64)
     values = tuple(str(value) for value in (() if kind == "number" else data["values"]))
     counts = np.array(data["counts"], dtype=np.float64)
-    if counts.shape != (len(edges) + len(values) + 1,) or np.any(np.diff(edges) <= 0):
+    increasing = np.isfinite(edges).all() and (np.diff(edges) > 0).all()
+    if not increasing or counts.shape != (len(edges) + len(values) + 1,):
         raise ValueError
     return Profile(
         kind=kind, edges=edges, values=values, counts=counts, missing=float(data["missing"])
@@ -207,13 +208,9 @@ def _profile(data: dict[str, Any]) -> Profile:
 
 
 def _written(edges: list[float]) -> list[str]:
-    """Write *edges* with as few digits as keep them apart."""
-    texts: list[str] = []
-    for digits in (4, 6, 9, 17):
-        texts = [_text(edge, digits) for edge in edges]
-        if len(set(texts)) == len(edges):
-            break
-    return texts
+    """Write *edges*, which increase, with as few digits as keep them apart; 17 always do."""
+    tries = ([_text(edge, digits) for edge in edges] for digits in (4, 6, 9, 17))
+    return next(texts for texts in tries if len(set(texts)) == len(edges))
 
 
 def _text(value: float, digits: int) -> str:

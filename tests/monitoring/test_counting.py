@@ -103,6 +103,11 @@ def test_count_reads_numbers_among_objects() -> None:
             "columns": {},
             "score": {"kind": "number", "edges": [1], "counts": [1], "missing": 0},
         },
+        {
+            "n": 1,
+            "columns": {},
+            "score": {"kind": "number", "edges": [10**400], "counts": [1, 1], "missing": 0},
+        },
     ],
 )
 def test_read_reference_refuses_a_malformed_one(broken: Any) -> None:
@@ -130,3 +135,25 @@ def _profile(bins: Any) -> Profile:
         counts=np.array(bins.counts, dtype=float),
         missing=float(bins.missing),
     )
+
+
+@pytest.mark.parametrize(
+    ("edges", "labels"),
+    [
+        ([], ("all values",)),
+        ([0.5], ("less than 0.5", "0.5 or more")),
+        ([35442.91, 1e6], ("less than 35440", "35440 to 1000000", "1000000 or more")),
+        (
+            [100_000.1, 100_000.2],
+            ("less than 100000.1", "100000.1 to 100000.2", "100000.2 or more"),
+        ),
+        ([-1e-9, 1e20], ("less than -1e-09", "-1e-09 to 1e+20", "1e+20 or more")),
+    ],
+)
+def test_profile_labels_keep_bins_apart(edges: list[float], labels: tuple[str, ...]) -> None:
+    """Edges are rounded for people, but never so far that two of them look alike."""
+    profile = Profile(
+        kind="number", edges=np.array(edges), values=(), counts=np.ones(len(edges) + 1), missing=0.0
+    )
+
+    assert profile.labels == labels

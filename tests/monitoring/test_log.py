@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,3 +188,17 @@ def test_read_log_keeps_values_no_float_can_hold(tmp_path: Path) -> None:
 
     assert log.features["age"].dtype == object
     assert log.features["town"].tolist() == [[1, 2]]
+
+
+def test_read_log_leaves_the_collector_as_it_was(tmp_path: Path) -> None:
+    """A host that switched the cycle collector off finds it off, and on where it was on."""
+    hand_written(tmp_path, event())
+    read_log(tmp_path, "toy")
+    assert gc.isenabled()
+
+    gc.disable()
+    try:
+        read_log(tmp_path, "toy")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +42,7 @@ def judged(
     return realised(log, join(log), TASK, metric, promised, policy, **options)
 
 
+@hypothesis.settings(deadline=None)
 @given(
     name=st.sampled_from(sorted(METRICS)),
     seed=st.integers(0, 1_000),
@@ -146,6 +148,7 @@ def test_compare_applies_each_models_threshold() -> None:
     found = compare(y, scores, scores, "error", 0.25, challenger_threshold=0.5, resamples=20)
 
     assert (found.champion, found.challenger) == (0.0, 0.5)
+    assert found.to_json()["difference"] == -0.5
 
 
 @pytest.mark.parametrize(

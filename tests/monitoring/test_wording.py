@@ -108,10 +108,11 @@ def test_report_tells_a_metric_without_an_interval() -> None:
     """Where resampling gives no interval the value stands alone."""
     outcomes = [LoggedOutcome(f"id-{i}", "", i == 0, 2**60, None, 0) for i in range(50)]
 
-    performance = monitor(toy_bundle(), like_toy(400, outcomes=outcomes)).performance
+    report = monitor(toy_bundle(), like_toy(400, outcomes=outcomes))
 
-    assert performance.value is not None
-    assert performance.low is None
+    assert report.performance.value is not None
+    assert report.performance.low is None
+    assert f"roc_auc: {report.performance.value:.4g}, promised" in " ".join(report.summary())
 
 
 @pytest.mark.parametrize(("span", "width"), [(0, 1), (40, 1), (3_600, 300), (90 * 86_400, 604_800)])
