@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlembed.columns import Column
 from mlembed.training.labels import Binary
 from training.tables import AGE, COLUMNS, FORMS, GOOD, mapping, read_table, write
 
@@ -132,6 +133,29 @@ def test_read_accounts_for_every_row_of_any_text(lines: list[str]) -> None:
     assert len(rejected) == table.n_rejected
     assert all(row["reason"] for row in rejected)
     assert table.columns["age"][-2:].tolist() == [1.0, 2.0]
+
+
+def test_read_ignores_columns_without_a_header(tmp_path: Path) -> None:
+    """Columns that nobody named, such as an index or a trailing separator, are no trouble."""
+    path = write(tmp_path / "t.csv", ",age,paid,\n0,1,yes,\n1,2,no,\n")
+
+    assert read_table(path, AGE).columns["age"].tolist() == [1.0, 2.0]
+
+
+def test_read_keeps_the_order_of_many_rows(tmp_path: Path) -> None:
+    """Rows stand in the order of the table, and their numbers are those of the table."""
+    rejects = tmp_path / "rejects.csv"
+    rows = [("bad" if i % 9999 == 0 else i, i % 2) for i in range(45_000)]
+    text = "".join(f"{age},{paid}\n" for age, paid in rows)
+    path = write(tmp_path / "t.csv", "age,paid\n" + text)
+    columns = (Column(name="age", kind="number"),)
+
+    table = read_table(path, columns, label=Binary("paid", positive=1), rejects=rejects)
+
+    assert table.columns["age"].tolist() == [age for age, _ in rows if age != "bad"]
+    assert table.y.tolist() == [paid for age, paid in rows if age != "bad"]
+    numbers = [line.split(",")[0] for line in rejects.read_text().splitlines()[1:]]
+    assert numbers == ["1", "10000", "19999", "29998", "39997"]
 
 
 def test_read_finds_parquet_columns_by_their_exact_names(tmp_path: Path) -> None:

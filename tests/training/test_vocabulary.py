@@ -18,7 +18,7 @@ from mlembed.serving.encoder import Encoder
 from mlembed.training.dataset import Dataset
 from mlembed.training.vocabulary import learn
 
-VALUES = [*"bbbb", *"aaa", *"cc", *"dd", "e", None]
+VALUES = [*"dd", "e", *"aaa", *"cc", *"bbbb", None]
 
 
 def dataset(values: list[Any]) -> Dataset:
