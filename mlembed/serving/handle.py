@@ -65,6 +65,7 @@ class Handle:
         self._refused: Target | None = None
         self.live: Served | None = None
         self._inherited: Served | None = None
+        self._may_inherit = False
         with _switch:
             _handles.add(self)
             self.answer_with(None)
@@ -90,7 +91,7 @@ class Handle:
             )
         try:
             if self._inherited is not None:
-                self._serve(self._inherited)
+                self._serve(self._inherited if self._may_inherit else self._inherited.again())
                 self._inherited = None
                 self._start_thread()
             if self.current is None:
@@ -180,7 +181,7 @@ class Handle:
         return 2.0 ** min(self._failures, _MAX_DOUBLINGS) * random.uniform(0.8, 1.2)  # noqa: S311
 
     def forget_parent(self) -> None:
-        """Begin anew in a forked child: no thread, and no session whose threads are gone."""
+        """Begin anew in a forked child: no thread, and no session that others were running."""
         served = self.live
         self.answer_with(None)
         self._lock, self._stop = threading.Lock(), threading.Event()
@@ -188,7 +189,7 @@ class Handle:
         if served is not None:
             # Dropping a session that owned threads before the fork hangs: it is kept for good.
             _inherited.append(served)
-            self._inherited = served if self._settings.threads == 1 else None
+            self._inherited, self._may_inherit = served, served.survives_fork()
 
 
 def _refresh_forever(

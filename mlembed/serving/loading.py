@@ -70,6 +70,8 @@ class Served:
             manifest.name, manifest.version, bundle.id, manifest.columns, log_features=log_features
         )
         self.rows = threading.local()
+        self._bundle, self._threads = bundle, threads
+        self._runners: set[int] = set()
         if (self.session.n_columns, self.session.n_outputs) != (len(manifest.columns), 1):
             raise BundleError(
                 f"{manifest.title}: the graph takes {self.session.n_columns} columns and gives "
@@ -86,12 +88,27 @@ class Served:
                 f"{manifest.title}: the graph fails on a golden row ({type(error).__name__}). "
                 "It was not put in service; pack the model again"
             ) from error
+        self.rows = threading.local()
+        self._runners.clear()
 
     def new_row(self) -> Row:
         """Return this thread's row, made on its first use."""
+        self._runners.add(threading.get_ident())
         row: Row = self.session.row()
         self.rows.row = row
         return row
+
+    def survives_fork(self) -> bool:
+        """Tell, in a forked child, whether the inherited session may run there.
+
+        A session has locks of its own: one that another thread was running at the fork may be
+        locked for good, and one with threads of its own has lost them.
+        """
+        return self._threads == 1 and self._runners <= {threading.get_ident()}
+
+    def again(self) -> Served:
+        """Return the same version with a session of its own."""
+        return Served(self._bundle, threads=self._threads, log_features=self.source.log_features)
 
     def score(self, record: Mapping[str, Any]) -> float:
         """Return the bare score of *record*, neither decided nor logged."""
@@ -108,6 +125,7 @@ class Served:
             InferenceError: If the graph fails, or gives what is no number.
         """
         matrix, unknown = encode_columns(self.encoder, data)
+        self._runners.add(threading.get_ident())
         scores = self.session.run_matrix(matrix) if len(matrix) else np.empty(0)
         if not np.isfinite(scores).all():
             raise InferenceError(f"{self.manifest.title} gave no finite number in some rows")

@@ -12,6 +12,7 @@ import os
 # at exit; a user who wants it sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DOUBLE = "tensor(double)"
+# Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
+# from a thread that is gone. A signal's handler may fork in the thread that makes one.
+_making = threading.RLock()
 
 
 class Row:
@@ -85,7 +89,10 @@ class Session:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            with _making:
+                self._session = ort.InferenceSession(
+                    model, options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # the runtime raises its own types, which are not public
             raise BundleError(
                 f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
@@ -133,3 +140,20 @@ class Session:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _hold() -> None:
+    _making.acquire()
+
+
+def _release() -> None:
+    _making.release()
+
+
+def _renew() -> None:
+    global _making  # noqa: PLW0603  a lock held by a thread that is gone stays locked
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_renew)

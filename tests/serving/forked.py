@@ -1,0 +1,174 @@
+"""Programs that fork after they predicted; run by test_fork in processes of their own.
+
+Each takes a folder with a registry and record.json, and prints one JSON value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlembed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOLDER = Path(sys.argv[2])
+RECORD: dict[str, Any] = json.loads((FOLDER / "record.json").read_text())
+SETTINGS = mlembed.Settings(log_dir=FOLDER / "log", poll_seconds=0.05)
+N_CHILDREN = 4
+N_IDS = 25_000
+N_FORKS = 15
+EXIT_SECONDS = 20.0
+inherited: list[mlembed.Model] = []
+
+
+def load(settings: mlembed.Settings = SETTINGS) -> mlembed.Model:
+    """Return the toy model, after it has predicted."""
+    model = mlembed.load("toy", registry=FOLDER / "registry", settings=settings)
+    model.predict(RECORD)
+    return model
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Run *work* in a forked child that then exits as any program does; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        work()
+        sys.exit(0)
+    return pid
+
+
+def exits(pids: list[int]) -> list[int]:
+    """Return the exit code of each child; -9 for one that had to be killed."""
+    deadline = time.monotonic() + EXIT_SECONDS
+    codes = []
+    for pid in pids:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        while not done and time.monotonic() < deadline:
+            time.sleep(0.01)
+            done, status = os.waitpid(pid, os.WNOHANG)
+        if not done:
+            os.kill(pid, 9)
+            _, status = os.waitpid(pid, 0)
+        codes.append(os.waitstatus_to_exitcode(status))
+    return codes
+
+
+def ids() -> object:
+    """Predict in the parent and in every child; each writes its ids to a file of its own."""
+    model = load()
+
+    def work() -> None:
+        made = [model.predict(RECORD).id for _ in range(N_IDS)]
+        (FOLDER / f"{os.getpid()}.ids").write_text("\n".join(made))
+        model.flush(EXIT_SECONDS)
+
+    children = [fork(work) for _ in range(N_CHILDREN)]
+    model.predict(RECORD)
+    return {"codes": exits(children), "pids": [os.getpid(), *children]}
+
+
+def answer(number: int) -> list[Any]:
+    """Predict in a worker of the pool, with the model that it inherited."""
+    model = inherited[0]
+    prediction = model.predict(RECORD | {"visits": number})
+    return [os.getpid(), prediction.version, prediction.score, model.flush()]
+
+
+def pool() -> object:
+    """Predict in the workers of a multiprocessing pool."""
+    inherited.append(load())
+    with multiprocessing.get_context("fork").Pool(2) as workers:
+        answers = workers.map(answer, range(40), chunksize=1)
+        workers.close()
+        workers.join()
+    expected = [answer(number)[2] for number in range(40)]
+    return {"answers": answers, "expected": expected, "pid": os.getpid()}
+
+
+def follow(threads: int) -> object:
+    """Promote a version after the fork; the children follow it by themselves."""
+    model = load(dataclasses.replace(SETTINGS, threads=threads))
+
+    def work() -> None:
+        deadline = time.monotonic() + EXIT_SECONDS
+        while model.predict(RECORD).version != "1.1.0":
+            if time.monotonic() > deadline:
+                os._exit(3)
+            time.sleep(0.01)
+
+    children = [fork(work) for _ in range(2)]
+    mlembed.registry.FileRegistry(FOLDER / "registry").promote("toy", "champion", "1.1.0")
+    return {"codes": exits(children)}
+
+
+def busy() -> object:
+    """Fork again and again while threads predict and versions change."""
+    model, stop = load(), threading.Event()
+    registry = mlembed.registry.FileRegistry(FOLDER / "registry")
+
+    def predict() -> None:
+        while not stop.is_set():
+            model.predict(RECORD)
+            model.outcome("id", 1.0)
+
+    def swap() -> None:
+        while not stop.is_set():
+            for version in ("1.1.0", "1.0.0"):
+                registry.promote("toy", "champion", version)
+                model.refresh()
+
+    def work() -> None:
+        for _ in range(3):
+            model.predict(RECORD)
+        model.refresh()
+
+    threads = [threading.Thread(target=target) for target in (predict, predict, swap)]
+    for thread in threads:
+        thread.start()
+    codes = [exits([fork(work)])[0] for _ in range(N_FORKS)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return {"codes": codes, "state": model.state}
+
+
+def sessions() -> object:
+    """Tell whether a child runs the session that it inherited, and what it answers."""
+    told = []
+    for others in (0, 1):
+        model = load()
+        for thread in [threading.Thread(target=model.predict, args=(RECORD,))] * others:
+            thread.start()
+            thread.join()
+        served = model._handle.current
+        path = FOLDER / f"session-{others}.json"
+
+        def work(model: mlembed.Model = model, served: object = served, path: Path = path) -> None:
+            score = model.predict(RECORD).score
+            path.write_text(json.dumps([model._handle.current is served, score]))
+
+        codes = exits([fork(work)])
+        told.append([*json.loads(path.read_text()), model.predict(RECORD).score, *codes])
+    return told
+
+
+PROGRAMS: dict[str, Callable[[], object]] = {
+    "ids": ids,
+    "pool": pool,
+    "follow": lambda: follow(1),
+    "follow with two threads": lambda: follow(2),
+    "busy": busy,
+    "sessions": sessions,
+}
+
+if __name__ == "__main__":
+    print(json.dumps(PROGRAMS[sys.argv[1]]()))  # noqa: T201  what the test reads
