@@ -18,6 +18,7 @@ from bundles import COLUMNS, RECORD, TOWNS, toy_rows, toy_table
 from mlembed.errors import InferenceError, MlembedError, SchemaError
 from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from serving.logs import events
 from serving.rows import ENCODER, STRANGE, encode, encode_value, nullable, one, records, towns
 
 if TYPE_CHECKING:
@@ -339,6 +340,18 @@ def test_predict_batch_with_a_fallback_never_raises(
     model = mlembed.load("toy", registry=registry, settings=settings, fallback=0.25)
 
     assert model.predict_batch(table).scores.tolist() == [0.25] * n_records
+
+
+def test_predict_batch_logs_what_was_answered(model: mlembed.Model) -> None:
+    """What the host does to its scores while they wait does not change the log."""
+    batch = model.predict_batch(toy_table(300))
+    answered = batch.scores.tolist()
+
+    batch.scores[:] = 0.0
+    model.flush()
+
+    logged = [event["body"]["y"]["score"] for event in events(model.settings.log_dir)]
+    assert [score for scores in logged for score in scores] == answered
 
 
 class Bomb:

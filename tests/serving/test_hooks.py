@@ -59,7 +59,8 @@ def test_hook_that_fails_changes_nothing(
 def test_hook_that_subscribes_twice_ends_once_at_a_time(model: mlembed.Model) -> None:
     """Each subscription is its own; ending one twice ends no other."""
     seen: list[Prediction] = []
-    first, second = hooks.subscribe(seen.append), hooks.subscribe(seen.append)
+    hook = seen.append
+    first, second = hooks.subscribe(hook), hooks.subscribe(hook)
 
     model.predict(RECORD)
     first()
