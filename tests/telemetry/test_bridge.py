@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import mlembed
 from bundles import RECORD
@@ -153,12 +154,16 @@ def test_no_span_under_one_that_is_not_sampled(
     idle_host: Host, set_up: Setup, model: Model
 ) -> None:
     """A trace that the host does not sample is carried on, not recorded."""
-    set_up(idle_host.providers[0], TracerProvider(sampler=ALWAYS_OFF), None)
-    with trace.get_tracer("host").start_as_current_span("request") as request:
+    tracer = TracerProvider(sampler=ALWAYS_ON)
+    tracer.add_span_processor(SimpleSpanProcessor(idle_host.spans))
+    set_up(idle_host.providers[0], tracer, None)
+    carried = trace.NonRecordingSpan(trace.SpanContext(7, 8, is_remote=True))
+    with trace.use_span(carried):
         model.predict(RECORD)
     assert model.flush()
+    tracer.shutdown()
 
-    assert host_trace(idle_host) == request.get_span_context().trace_id
+    assert host_trace(idle_host) == 7
     assert not idle_host.spans.get_finished_spans()
 
 

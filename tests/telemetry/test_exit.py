@@ -88,11 +88,15 @@ def test_signal_loses_at_most_the_last_moment(tmp_path: Path, number: signal.Sig
 def test_forked_children_write_their_own(tmp_path: Path) -> None:
     """What waits in the parent is written once, and a child's predictions go to its own file."""
     script = f"""{START}
+    fill("before", 1)
+    assert recorder.flush()
+    (open_file,) = settings.log_dir.rglob("*.open")
     fill("parent", 20)
     children = []
     for number in range(3):
         child = os.fork()
         if child == 0:
+            assert open_file.exists()
             assert not recorder.dropped and recorder._thread is None
             fill(f"child{{number}}", 10)
             assert recorder.flush()
@@ -105,7 +109,7 @@ def test_forked_children_write_their_own(tmp_path: Path) -> None:
 
     run_script(script, tmp_path, "600")
 
-    expected = numbered("parent", 20) + numbered("after", 5)
+    expected = numbered("before", 1) + numbered("parent", 20) + numbered("after", 5)
     for number in range(3):
         expected += numbered(f"child{number}", 10)
     assert sorted(keys(tmp_path)) == sorted(expected)
