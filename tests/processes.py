@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ROOT = Path(__file__).parents[1]
+_MEASURES = "COVERAGE_PROCESS_CONFIG"
 _PATHS = (_ROOT, _ROOT / "tests")
 
 
@@ -21,6 +22,7 @@ def start_script(
     *arguments: str | Path,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    measured: bool = True,
 ) -> subprocess.Popen[str]:
     """Start Python on *script*, which imports mlembed and what tests share; warnings are errors.
 
@@ -29,12 +31,16 @@ def start_script(
         arguments: What it finds in `sys.argv[1:]`.
         cwd: Directory to run in.
         environment: Variables besides those of this process.
+        measured: Whether coverage is measured, where it is at all; a process that is killed or
+            forks spoils its data.
     """
+    measured = measured and "os.fork" not in script
+    inherited = {key: text for key, text in os.environ.items() if measured or key != _MEASURES}
     variables = {"PYTHONPATH": os.pathsep.join(map(str, _PATHS)), "ORT_DISABLE_TELEMETRY": "1"}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | variables | dict(environment or {}),
+        env=inherited | variables | dict(environment or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

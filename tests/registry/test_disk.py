@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.bundle.bundle import write_directory
+from mlembed.errors import NotFoundError, RegistryError
+from mlembed.registry.file import FileRegistry
 from mlembed.registry.pointer import Ref
 from processes import run_script
 from registry.stock import VERSIONS, bundle, served
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-    from mlembed.registry.file import FileRegistry
 
 READ_ONLY = """
     import os, sys
@@ -111,3 +112,61 @@ def test_registry_on_a_full_disk(full: FileRegistry, tmp_path: Path, limit: int)
     full.publish(new)
     full.promote("toy", "champion", "2.0.0")
     assert full.fetch(full.resolve(Ref("toy"))) == new
+
+
+def test_registry_whose_directory_is_a_file(tmp_path: Path) -> None:
+    """What stands in the registry's place is left alone, and the message names it."""
+    path = tmp_path / "models"
+    path.write_text("mine")
+    registry = FileRegistry(path)
+    calls: list[Callable[[], object]] = [
+        lambda: registry.publish(bundle()),
+        lambda: registry.require_writable("toy"),
+    ]
+
+    for call in calls:
+        with pytest.raises(RegistryError, match=f"cannot write to the registry {path}: Not a dir"):
+            call()
+    with pytest.raises(NotFoundError, match="there is no registry at"):
+        registry.resolve(Ref("toy"))
+    assert path.read_text() == "mine"
+
+
+def test_require_writable_leaves_no_file(full: FileRegistry) -> None:
+    """The trial writes nothing that stays."""
+    before = sorted(full.root.rglob("*"))
+
+    full.require_writable("toy")
+
+    assert sorted(full.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["aliases/champion.json", "versions/1.2.0.json"])
+def test_registry_names_what_it_cannot_read(full: FileRegistry, place: str) -> None:
+    """A file that cannot be read is an error of the registry, by its path."""
+    path = full.root / "toy" / place
+    path.unlink()
+    path.mkdir()
+    selector = "champion" if "champion" in place else "1.2.0"
+
+    with pytest.raises(RegistryError, match=f"cannot read {path}: Is a directory"):
+        full.resolve(Ref("toy", selector))
+
+
+def test_registry_names_what_it_cannot_follow(full: FileRegistry) -> None:
+    """Links that lead nowhere are an error of the registry, wherever they stand."""
+    target = full.resolve(Ref("toy"))
+    blob = full.root / "toy" / "blobs" / "sha256" / bundle("1.2.0").manifest.files[0].sha256
+    log = full.root / "toy" / "log" / "champion"
+    for path in (blob, log / "1.json"):
+        path.unlink()
+        path.symlink_to(path)
+
+    with pytest.raises(RegistryError, match=r"cannot read toy in .*Too many levels of symbolic"):
+        full.fetch(target)
+    with pytest.raises(RegistryError, match=f"cannot read {log}/1.json: Too many levels"):
+        full.history("toy", "champion")
+    log.rename(full.root / "old log")
+    log.symlink_to(log)
+    with pytest.raises(RegistryError, match=f"cannot read {log}: Too many levels"):
+        full.history("toy", "champion")

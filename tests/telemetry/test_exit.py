@@ -71,7 +71,7 @@ def test_signal_loses_at_most_the_last_moment(tmp_path: Path, number: signal.Sig
     print("filled", flush=True)
     time.sleep(60)
     """
-    with start_script(script, tmp_path, "0.05") as process:
+    with start_script(script, tmp_path, "0.05", measured=False) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         wait_until(lambda: len(keys(tmp_path)) == 100, "the write of what is older")

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from bundles import RECORD
 from processes import run_script
+from serving.logs import wait_until
 from telemetry.entries import keys, make_entry, records
 
 if TYPE_CHECKING:
@@ -140,6 +141,29 @@ def test_host_provider_that_raises(set_up: Setup, model: Model, settings: Settin
     assert len(records(settings.log_dir)) == 1
 
 
+def test_host_meter_that_raises(set_up: Setup, recorder: Recorder) -> None:
+    """Metrics that fail cost neither the events nor the local log."""
+
+    class Instrument:
+        """An instrument that takes no value."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("full")
+
+    class Meters:
+        """A provider whose instruments fail."""
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: Instrument() if name.startswith("create") else self
+
+    set_up(None, None, Meters())
+    recorder.append(make_entry(key="kept"))
+    assert recorder.flush()
+
+    assert keys(recorder.settings.log_dir) == ["kept"]
+    assert recorder.dropped == {"otel_RuntimeError": 1}
+
+
 @pytest.fixture
 def hanging(set_up: Setup) -> Iterator[threading.Event]:
     """Give the host an exporter that hangs until the event that is returned is set."""
@@ -176,6 +200,53 @@ def test_host_exporter_that_hangs(
     hanging.set()
     assert model.flush(20)
     assert keys(settings.log_dir) == ["first", *map(str, range(200))]
+
+
+def test_flush_waits_no_longer_than_told(
+    hanging: threading.Event, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush from a second thread gives up in time, where the first writes by itself and hangs."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        recorder.append(make_entry(key="first"))
+    first = threading.Thread(target=recorder.flush)
+    first.start()
+    wait_until(lambda: keys(recorder.settings.log_dir) == ["first"], "the write before it hangs")
+
+    assert not recorder.flush(0.01)
+
+    hanging.set()
+    first.join()
+    assert recorder.flush()
+
+
+def test_look_never_waits_for_another(host: Host, recorder: Recorder) -> None:
+    """While one thread asks the host's providers, a caller's thread goes on without them."""
+    with recorder.bridge._looking:
+        recorder.bridge.look()
+        assert recorder.bridge.found == 0
+
+    recorder.bridge.look()
+    assert recorder.bridge.found == len(host.providers)
+
+
+def test_forget_parent_begins_empty(host: Host, recorder: Recorder) -> None:
+    """In a forked child nothing waits, nothing is lost yet, and the host is still heard."""
+    del host
+    recorder.bridge.look()
+    recorder._lose("store", 3, OSError("full"))
+
+    recorder.forget_parent()
+
+    assert not recorder.dropped
+    assert recorder.bridge.found == 3
+    recorder.append(make_entry(key="mine"))
+    assert recorder.flush()
+    assert keys(recorder.settings.log_dir) == ["mine"]
 
 
 def test_metrics_begin_anew_in_a_forked_child() -> None:
