@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ROOT = Path(__file__).parents[1]
-_MEASURES = "COVERAGE_PROCESS_CONFIG"
+_MEASURES = "COVERAGE_PROCESS_"
 _PATHS = (_ROOT, _ROOT / "tests")
 
 
@@ -35,7 +35,9 @@ def start_script(
             forks spoils its data.
     """
     measured = measured and "os.fork" not in script
-    inherited = {key: text for key, text in os.environ.items() if measured or key != _MEASURES}
+    inherited = {
+        key: text for key, text in os.environ.items() if measured or not key.startswith(_MEASURES)
+    }
     variables = {"PYTHONPATH": os.pathsep.join(map(str, _PATHS)), "ORT_DISABLE_TELEMETRY": "1"}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],

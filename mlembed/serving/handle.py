@@ -6,6 +6,7 @@ rows reproduced; whatever fails leaves the last good version serving.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("mlembed")
 _MAX_DOUBLINGS = 4
 _RETRY_SECONDS = 1.0
+_EXIT_SECONDS = 5.0
 
 _overrides: dict[str, list[Served]] = {}
 _switch = threading.Lock()
@@ -117,6 +119,12 @@ class Handle:
     def close(self) -> None:
         """Stop looking for new versions."""
         self._stop.set()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait at most *timeout_seconds* until a look that has begun is over; call after `close`."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_seconds)
 
     def _look(self) -> None:
         try:
@@ -235,5 +243,15 @@ def _after_fork() -> None:
         handle.forget_parent()
 
 
+def _close_all() -> None:
+    """Let no look run into the end of the interpreter, which aborts a thread in the runtime."""
+    handles, deadline = list(_handles), time.monotonic() + _EXIT_SECONDS
+    for handle in handles:
+        handle.close()
+    for handle in handles:
+        handle.join(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

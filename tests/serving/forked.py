@@ -6,6 +6,8 @@ Each takes a folder with a registry and record.json, and prints one JSON value.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,9 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlembed
+from mlembed.registry.pointer import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mlembed.bundle.bundle import Bundle
+    from mlembed.registry.pointer import Target
 
 FOLDER = Path(sys.argv[2])
 RECORD: dict[str, Any] = json.loads((FOLDER / "record.json").read_text())
@@ -41,6 +47,7 @@ def fork(work: Callable[[], object]) -> int:
     """Run *work* in a forked child that then exits as any program does; return its pid."""
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(EXIT_SECONDS - 5)
         work()
         sys.exit(0)
     return pid
@@ -161,6 +168,31 @@ def sessions() -> object:
     return told
 
 
+class Restless:
+    """A registry that names another version at every look."""
+
+    def __init__(self) -> None:
+        self._registry = mlembed.registry.FileRegistry(FOLDER / "registry")
+        self._versions = itertools.cycle(("1.0.0", "1.1.0"))
+
+    def resolve(self, ref: Ref) -> Target:
+        """Return the version after the last one."""
+        return self._registry.resolve(Ref(ref.name, next(self._versions)))
+
+    def fetch(self, target: Target) -> Bundle:
+        """Return the bundle of *target*."""
+        return self._registry.fetch(target)
+
+
+def leave() -> object:
+    """End while a thread brings one version after another into service."""
+    settings = dataclasses.replace(SETTINGS, poll_seconds=1e-6)
+    model = mlembed.load("toy", registry=Restless(), settings=settings)
+    model.predict(RECORD)
+    time.sleep(0.1)
+    return model.state
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "ids": ids,
     "pool": pool,
@@ -168,6 +200,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "follow with two threads": lambda: follow(2),
     "busy": busy,
     "sessions": sessions,
+    "leave": leave,
 }
 
 if __name__ == "__main__":

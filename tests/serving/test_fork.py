@@ -40,7 +40,8 @@ def run(program: str, folder: Path) -> Any:
         check=False,
         timeout=90,
     )
-    assert done.returncode == 0, done.stderr
+    sys.stderr.write(done.stderr)  # where a child that hangs says at which line
+    assert done.returncode == 0
     return json.loads(done.stdout)
 
 
