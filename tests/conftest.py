@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from bundles import toy_bundle
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 _END_SECONDS = 20.0
 _DATA = Path(os.environ.get("MLEMBED_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+# A slow machine is no fault of the code: the time an example takes is never a failure.
+hypothesis.settings.register_profile(
+    "mlembed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("mlembed")
 
 
 @pytest.fixture(autouse=True)

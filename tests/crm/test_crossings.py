@@ -25,7 +25,7 @@ def crossings(scores: list[float], threshold: float, reset: float) -> int:
     return count
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     history=st.lists(st.tuples(st.sampled_from("ab"), GRID, st.booleans()), max_size=25),
     reset=st.sampled_from([0.8, 0.5]),

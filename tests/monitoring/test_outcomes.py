@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,7 +122,6 @@ def test_join_keeps_the_highest_revision(order: tuple[int, ...]) -> None:
     assert joined.superseded == 2
 
 
-@hypothesis.settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 6), st.booleans(), st.integers(0, 2), st.integers(0, 20)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +41,6 @@ def judged(
     return realised(log, join(log), TASK, metric, promised, policy, **options)
 
 
-@hypothesis.settings(deadline=None)
 @given(
     name=st.sampled_from(sorted(METRICS)),
     seed=st.integers(0, 1_000),

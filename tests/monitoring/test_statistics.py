@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +29,6 @@ COUNTS = st.lists(
 EMPTY = [0.0, 0.0]
 
 
-@hypothesis.settings(deadline=None)
 @given(COUNTS)
 def test_psi_is_the_published_sum(pairs: list[tuple[int, int]]) -> None:
     """PSI is the symmetric divergence of the smoothed shares, over bins that either side uses."""
@@ -45,7 +43,6 @@ def test_psi_is_the_published_sum(pairs: list[tuple[int, int]]) -> None:
     assert value >= -1e-15
 
 
-@hypothesis.settings(deadline=None)
 @given(COUNTS)
 def test_js_distance_is_scipys(pairs: list[tuple[int, int]]) -> None:
     """The distance is SciPy's in base 2, symmetric, and within 0 and 1."""
@@ -57,7 +54,6 @@ def test_js_distance_is_scipys(pairs: list[tuple[int, int]]) -> None:
     assert 0 <= value <= 1 + 1e-12
 
 
-@hypothesis.settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(30, 500), st.integers(30, 500)), min_size=2, max_size=12))
 def test_homogeneity_p_is_scipys_where_nothing_is_pooled(pairs: list[tuple[int, int]]) -> None:
     """With enough in every bin it is Pearson's test as SciPy computes it."""
@@ -94,7 +90,6 @@ def test_distances_of_an_empty_window_are_undefined() -> None:
         assert math.isnan(distance([1, 2], EMPTY))
 
 
-@hypothesis.settings(deadline=None)
 @given(st.integers(0, 50), st.integers(50, 400), st.integers(0, 50), st.integers(50, 400))
 def test_proportions_p_is_scipys(k1: int, n1: int, k2: int, n2: int) -> None:
     """The z-test of two shares is Pearson's test of their two-by-two table."""
@@ -111,7 +106,6 @@ def test_proportions_p_of_an_empty_window_is_1() -> None:
     assert proportions_p(0, 0, 1, 5) == proportions_p(1, 5, 0, 0) == 1.0
 
 
-@hypothesis.settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 200))
 def test_wilson_low_is_scipys(k: int, n: int) -> None:
     """The lower end of the interval is SciPy's Wilson interval."""
@@ -123,7 +117,6 @@ def test_wilson_low_is_scipys(k: int, n: int) -> None:
     assert wilson_low(0, 0) == 0.0
 
 
-@hypothesis.settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_benjamini_hochberg_is_scipys(p_values: list[float]) -> None:
     """The q-values are SciPy's adjusted p-values, in the order given."""

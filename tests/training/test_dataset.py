@@ -27,7 +27,7 @@ LEARNT = tuple(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rows=TABLES)
 def test_read_gives_the_same_dataset_from_every_form(rows: list[dict[str, Any]]) -> None:
     """A table says the same as CSV, Parquet, pandas, polars, Arrow and a mapping."""
@@ -46,7 +46,7 @@ def test_read_gives_the_same_dataset_from_every_form(rows: list[dict[str, Any]])
             np.testing.assert_array_equal(values, first.columns[name])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=TABLES)
 def test_read_keeps_only_what_the_encoder_accepts(rows: list[dict[str, Any]]) -> None:
     """Rows that are kept encode without an error, and those set aside would not."""

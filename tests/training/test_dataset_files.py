@@ -112,7 +112,7 @@ def test_read_refuses_a_polars_table_without_arrow() -> None:
     assert "DataError: the polars table is read through Arrow: pip install pyarrow" in result.stderr
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     lines=st.lists(
         st.text(st.sampled_from('1,2"; \n\r'), max_size=12).map(lambda text: text + "\n"),
