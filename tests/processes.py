@@ -17,6 +17,11 @@ _MEASURES = "COVERAGE_PROCESS_"
 _PATHS = (_ROOT, _ROOT / "tests")
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment of a process whose coverage is not to be measured."""
+    return {key: text for key, text in os.environ.items() if not key.startswith(_MEASURES)}
+
+
 def start_script(
     script: str,
     *arguments: str | Path,
@@ -35,9 +40,7 @@ def start_script(
             forks spoils its data.
     """
     measured = measured and "os.fork" not in script
-    inherited = {
-        key: text for key, text in os.environ.items() if measured or not key.startswith(_MEASURES)
-    }
+    inherited = dict(os.environ) if measured else unmeasured()
     variables = {"PYTHONPATH": os.pathsep.join(map(str, _PATHS)), "ORT_DISABLE_TELEMETRY": "1"}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],

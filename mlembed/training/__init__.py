@@ -42,7 +42,7 @@ _HOMES = {
     "TimeSplit": "splits",
     "Trainer": "trainer",
 }
-_LIBRARIES = {"sklearn", "skl2onnx", "onnx", "duckdb", "optuna"}
+_LIBRARIES = {"sklearn", "skl2onnx", "onnx", "duckdb"}
 
 
 def __getattr__(name: str) -> Any:

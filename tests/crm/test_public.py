@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import mlembed_crm
+from processes import unmeasured
 
 
 def test_every_public_name_resolves() -> None:
@@ -45,7 +46,7 @@ def test_import_loads_only_what_it_needs(code: str, absent: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**unmeasured(), "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
     assert done.stdout.strip() == "[]"

@@ -13,16 +13,23 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 20.0
 
 
-def events(log_dir: Path, name: str = "mlembed.prediction") -> list[dict[str, Any]]:
-    """Return the events called *name* in all files below *log_dir*, their body under `body`."""
-    lines = [
+def lines(log_dir: Path) -> list[dict[str, Any]]:
+    """Return the lines of all files below *log_dir*.
+
+    What follows the last line feed of a file is left out: a writer may be in the middle of it.
+    """
+    return [
         json.loads(line)
         for path in sorted(log_dir.rglob("*.jsonl*"))
-        for line in path.read_bytes().splitlines()
+        for line in path.read_bytes().split(b"\n")[:-1]
     ]
+
+
+def events(log_dir: Path, name: str = "mlembed.prediction") -> list[dict[str, Any]]:
+    """Return the events called *name* in all files below *log_dir*, their body under `body`."""
     return [
         _plain(record)
-        for line in lines
+        for line in lines(log_dir)
         for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
         if record["eventName"] == name
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bundles import RECORD, toy_bundle
+from processes import unmeasured
 from serving.logs import events
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(program: str, folder: Path) -> Any:
     """Run one of the programs and return what it prints."""
     done = subprocess.run(
         [sys.executable, str(PROGRAMS), program, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import TYPE_CHECKING, Any
 
 from mlembed.columns import Column
 from mlembed.telemetry.events import Entry, Outcome, Source
 from mlembed.telemetry.ids import SEQUENCE
+from serving.logs import lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,14 +70,11 @@ def make_outcome(**values: Any) -> Outcome:
 
 
 def records(root: Path) -> list[dict[str, Any]]:
-    """Return every log record below *root*; each line must be whole."""
-    lines = [
-        line for path in sorted(root.rglob("*.jsonl*")) for line in path.read_bytes().splitlines()
-    ]
+    """Return every log record below *root*."""
     return [
         record
-        for line in lines
-        for record in json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+        for line in lines(root)
+        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
     ]
 
 
