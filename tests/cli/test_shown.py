@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -80,11 +79,9 @@ def test_answers_for_a_file_go_to_the_terminal(
     assert len(table.splitlines()) == n_rows + 1
 
 
-def test_answers_that_cannot_be_written(
-    published: Call, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("published")
+def test_answers_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The error names the file and the remedy."""
-    assert published is not None
     arguments = ["predict", "visits", "--data", "visits.csv", "--output", str(folder)]
 
     code = run(arguments)
@@ -152,11 +149,11 @@ def test_a_declaration_of_another_kind(folder: Path) -> None:
         load_trainer("wrong.py")
 
 
+@pytest.mark.usefixtures("published")
 def test_a_fault_of_ours_is_no_answer(
-    published: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An unforeseen exception ends with 2 and its traceback: 1 would mean no."""
-    assert published is not None
 
     def broken(_: object) -> None:
         raise ZeroDivisionError
@@ -167,16 +164,16 @@ def test_a_fault_of_ours_is_no_answer(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away(published: Call, folder: Path) -> None:
+@pytest.mark.usefixtures("published")
+def test_a_reader_that_goes_away(folder: Path) -> None:
     """`mlembed inspect | head -1` ends without a traceback."""
-    assert published is not None
     command = f"{sys.executable} -m mlembed registry ls --json --registry reg | head -c 1"
 
     done = subprocess.run(  # noqa: S602
         command, shell=True, capture_output=True, text=True, check=False, cwd=folder
     )
 
-    assert done.stdout == json.dumps([{}])[0]
+    assert done.stdout == "["
     assert "Traceback" not in done.stderr
 
 

@@ -17,6 +17,7 @@ import pytest
 from crm.receiver import SECRET, answer, receiving
 from mlembed_crm import Outbox, verify
 from payments_site import PAYMENT, SITE, environment, payments_bundle, promote, site
+from serving.logs import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,17 +57,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 15.0) -> None:
 
 def logged(folder: Path, event: str) -> list[dict[str, Any]]:
     """Return the records of one event in the log."""
-    lines = [
-        json.loads(line)
-        for file in (folder / "log").rglob("*.jsonl*")
-        for line in file.read_text().splitlines()
-    ]
-    return [
-        record
-        for line in lines
-        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
-        if record["eventName"] == event
-    ]
+    return [record for record in records(folder / "log") if record["eventName"] == event]
 
 
 def test_a_payment_is_decided_logged_and_reported(tmp_path: Path) -> None:

@@ -13,26 +13,32 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 20.0
 
 
-def lines(log_dir: Path) -> list[dict[str, Any]]:
-    """Return the lines of all files below *log_dir*.
+def records(log_dir: Path) -> list[dict[str, Any]]:
+    """Return every log record in all files below *log_dir*, in the order they were written.
 
-    What follows the last line feed of a file is left out: a writer may be in the middle of it.
+    A writer may be in the middle of a line, so its end is waited for.
+
+    Raises:
+        AssertionError: If the last line of a file stays torn.
     """
+    texts: list[bytes] = []
+
+    def whole() -> bool:
+        texts[:] = [path.read_bytes() for path in sorted(log_dir.rglob("*.jsonl*"))]
+        return all(not text or text.endswith(b"\n") for text in texts)
+
+    wait_until(whole, "the end of the last line")
     return [
-        json.loads(line)
-        for path in sorted(log_dir.rglob("*.jsonl*"))
-        for line in path.read_bytes().split(b"\n")[:-1]
+        record
+        for text in texts
+        for line in text.splitlines()
+        for record in json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
     ]
 
 
 def events(log_dir: Path, name: str = "mlembed.prediction") -> list[dict[str, Any]]:
     """Return the events called *name* in all files below *log_dir*, their body under `body`."""
-    return [
-        _plain(record)
-        for line in lines(log_dir)
-        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
-        if record["eventName"] == name
-    ]
+    return [_plain(record) for record in records(log_dir) if record["eventName"] == name]
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed.columns import Column
 from mlembed.telemetry.events import Entry, Outcome, Source
 from mlembed.telemetry.ids import SEQUENCE
-from serving.logs import lines
+from serving.logs import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,15 +67,6 @@ def make_outcome(**values: Any) -> Outcome:
     """Return a report of the truth; *values* replace its fields."""
     fields: dict[str, Any] = {"model": "toy", "value": True, "time_ns": TIME_NS, "key": "c-1"}
     return Outcome(**{**fields, **values})
-
-
-def records(root: Path) -> list[dict[str, Any]]:
-    """Return every log record below *root*."""
-    return [
-        record
-        for line in lines(root)
-        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
-    ]
 
 
 def keys(root: Path) -> list[str]:

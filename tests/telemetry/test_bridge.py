@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import mlembed
 from bundles import RECORD
-from telemetry.entries import ROW, make_entry, make_outcome, records
+from serving.logs import records
+from telemetry.entries import ROW, make_entry, make_outcome
 
 if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry

@@ -124,7 +124,7 @@ def test_fork_amid_a_write(tmp_path: Path) -> None:
 
     def keep_writing():
         global written
-        while not over.is_set():
+        while not over.is_set() or written < 400:
             recorder.append(make_entry(key=f"parent-{{written}}"))
             recorder.flush()
             written += 1

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from bundles import RECORD
 from processes import run_script
-from serving.logs import wait_until
-from telemetry.entries import keys, make_entry, records
+from serving.logs import records, wait_until
+from telemetry.entries import keys, make_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

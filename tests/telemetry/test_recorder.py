@@ -19,8 +19,8 @@ from bundles import RECORD
 from mlembed.telemetry import recorder as module
 from mlembed.telemetry import store
 from mlembed.telemetry.recorder import Recorder, recorder_for
-from serving.logs import wait_until
-from telemetry.entries import keys, make_entry, make_outcome, records, source_of
+from serving.logs import records, wait_until
+from telemetry.entries import keys, make_entry, make_outcome, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
