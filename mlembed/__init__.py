@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlembed import errors, features, testing, training
-    from mlembed.columns import Category, Column
+    from mlembed.columns import Category, Column, Log
     from mlembed.record import Record
     from mlembed.serving.decorator import predicts
     from mlembed.serving.model import Model, load
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Category",
     "Column",
+    "Log",
     "Model",
     "Prediction",
     "Record",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Category": "columns",
     "Column": "columns",
+    "Log": "columns",
     "Model": "serving.model",
     "Prediction": "serving.prediction",
     "Record": "record",

@@ -15,9 +15,11 @@ from mlembed.errors import DeclarationError
 
 Kind = Literal["number", "integer", "boolean", "category", "timestamp"]
 UnknownRule = Literal["rare", "missing", "error"]
+LogMode = Literal["raw", "hash", "bucket", "drop"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 UNKNOWN_RULES: tuple[UnknownRule, ...] = get_args(UnknownRule)
+LOG_MODES: tuple[LogMode, ...] = get_args(LogMode)
 MISSING = math.nan
 MAX_CODES = 250  # trees with native categories take at most 255, rare and missing among them
 
@@ -51,6 +53,22 @@ class Category:
             )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Log:
+    """How a column is written to the prediction log; put it into `Annotated[str, Log("hash")]`.
+
+    Attributes:
+        mode: `raw`; `hash` (64 bits of an HMAC-SHA256 under `MLEMBED_LOG_KEY`); `bucket` (the bin
+            of the bundle's reference a number falls into); or `drop`.
+    """
+
+    mode: LogMode
+
+    def __post_init__(self) -> None:
+        if self.mode not in LOG_MODES:
+            raise DeclarationError(f"Log({self.mode!r}): expected one of {LOG_MODES}")
+
+
 _FLAGS = ("nullable", "exclusive_minimum", "exclusive_maximum", "declared", "rare")
 _RULE_KEYS = {field.name for field in dataclasses.fields(Category)}
 
@@ -72,6 +90,7 @@ class Column:
         declared: Whether the vocabulary was declared (Literal, Enum) rather than learnt.
         rare: Whether the code `len(vocabulary)` stands for all rare values.
         rule: How unknown values are treated and the vocabulary is learnt.
+        log: How the prediction log holds it; a host may say otherwise.
     """
 
     name: str
@@ -86,6 +105,7 @@ class Column:
     declared: bool = False
     rare: bool = False
     rule: Category = Category()
+    log: LogMode = "raw"
 
     @property
     def n_codes(self) -> int:
@@ -159,6 +179,7 @@ def _checks(data: dict[str, Any]) -> dict[str, bool]:
         "name must be an identifier": isinstance(name, str) and name.isidentifier(),
         f"kind must be one of {KINDS}": isinstance(kind, str) and kind in KINDS,
         "unit must be text": isinstance(data.get("unit", ""), str),
+        f"log must be one of {LOG_MODES}": data.get("log", "raw") in LOG_MODES,
         f"{', '.join(_FLAGS)} must be true or false": all(
             isinstance(data.get(flag, False), bool) for flag in _FLAGS
         ),

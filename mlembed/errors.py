@@ -6,6 +6,8 @@
     ├── MissingExtraError     (ImportError)  an optional library is not installed
     ├── SchemaError           (ValueError)   a record does not fit the bundle's columns
     ├── InferenceError        (RuntimeError) the graph failed on a record that fits
+    │   ├── PredictionTimeoutError (TimeoutError) it was stopped after `timeout_ms`
+    │   └── CircuitOpenError                 it failed so often that it is left alone for a while
     ├── OutcomeError          (ValueError)   a reported outcome cannot be joined to a prediction
     ├── BundleError           (ValueError)   a bundle is malformed
     │   ├── IntegrityError                   its bytes are not the bytes that were published
@@ -73,6 +75,14 @@ class SchemaError(MlembedError, ValueError):
 
 class InferenceError(MlembedError, RuntimeError):
     """The graph failed on a record that fits its columns."""
+
+
+class PredictionTimeoutError(InferenceError, TimeoutError):
+    """The graph took longer than `timeout_ms` and was stopped."""
+
+
+class CircuitOpenError(InferenceError):
+    """The graph failed so often in a row that it is left alone for a while."""
 
 
 class OutcomeError(MlembedError, ValueError):

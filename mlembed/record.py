@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 import pydantic
 from pydantic.fields import FieldInfo
 
-from mlembed.columns import Category, Column, Kind
+from mlembed.columns import Category, Column, Kind, Log
 from mlembed.errors import DeclarationError
 
 _KINDS: dict[type, Kind] = {
@@ -67,6 +67,7 @@ def _column(name: str, field: FieldInfo) -> Column:
     metadata = [*field.metadata, *inner.metadata]
     kind, vocabulary = _kind(name, inner.annotation)
     rule = next((item for item in metadata if isinstance(item, Category)), None)
+    log = next((item for item in metadata if isinstance(item, Log)), Log("raw"))
     if rule is not None and kind != "category":
         raise DeclarationError(f"'{name}' is a {kind}, so Category(...) does not apply")
     return Column(
@@ -77,6 +78,7 @@ def _column(name: str, field: FieldInfo) -> Column:
         vocabulary=vocabulary,
         declared=bool(vocabulary),
         rule=rule or Category(),
+        log=log.mode,
         **_range(name, kind, metadata),
     )
 

@@ -8,21 +8,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlembed.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 _MIN_QUEUE_BYTES = 65_536
+_MIN_LOG_BYTES = 1_048_576
+_LOG_MODES = {"raw", "hash", "bucket", "drop"}
 _MAX_SECONDS = 1e7  # four months; a thread cannot wait much longer than a hundred times this
-_LEAST_SECONDS = {"poll_seconds": 0.0, "start_seconds": 0.001, "flush_seconds": 0.001}
+_LEAST_SECONDS = {
+    "poll_seconds": 0.0,
+    "breaker_seconds": 0.0,
+    "start_seconds": 0.001,
+    "flush_seconds": 0.001,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,12 @@ class Settings:
         threads: CPU threads a session; 1 leaves the cores to the host.
         queue_bytes: Most memory that waiting log records may take.
         flush_seconds: Longest time a record waits before it is written.
+        log_bytes: Most that the log's files may take; the oldest are removed beyond it.
+        log_columns: How columns are logged, by name: raw, hash, bucket or drop; what the bundle
+            says by default. As a variable: `email=drop,town=hash`.
+        log_key: Secret under which columns are hashed.
+        breaker_failures: Failures of a graph in a row after which it is left alone; 0 for never.
+        breaker_seconds: Pause before it is tried again.
     """
 
     registry: str = ""
@@ -52,6 +66,11 @@ class Settings:
     threads: int = 1
     queue_bytes: int = 32 * 1024 * 1024
     flush_seconds: float = 1.0
+    log_bytes: int = 1024 * 1024 * 1024
+    log_columns: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    log_key: str = dataclasses.field(default="", repr=False)
+    breaker_failures: int = 5
+    breaker_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         problems = [f"{name} must be {wanted}" for name, wanted, good in _checks(self) if not good]
@@ -61,6 +80,7 @@ class Settings:
         if folder == Path():
             folder = default_log_dir(os.environ)
         object.__setattr__(self, "log_dir", folder)
+        object.__setattr__(self, "log_columns", dict(self.log_columns))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> Settings:
@@ -108,7 +128,12 @@ def _checks(settings: Settings) -> Iterator[tuple[str, str, bool]]:
         value = getattr(settings, name)
         wanted = f"seconds between {least:g} and {_MAX_SECONDS:g}"
         yield name, wanted, type(value) in (int, float) and least <= value <= _MAX_SECONDS
-    for name, least in (("threads", 1), ("queue_bytes", _MIN_QUEUE_BYTES)):
+    modes = settings.log_columns
+    wanted = f"a mapping of columns to {', '.join(sorted(_LOG_MODES))}"
+    yield "log_columns", wanted, isinstance(modes, Mapping) and {*modes.values()} <= _LOG_MODES
+    yield "log_key", "text", isinstance(settings.log_key, str)
+    least_bytes = {"queue_bytes": _MIN_QUEUE_BYTES, "log_bytes": _MIN_LOG_BYTES}
+    for name, least in (("threads", 1), ("breaker_failures", 0), *least_bytes.items()):
         value = getattr(settings, name)
         yield name, f"a whole number, {least} or more", type(value) is int and value >= least
 
@@ -117,6 +142,9 @@ def _read(name: str, kind: str, text: str) -> object:
     try:
         if kind == "bool":
             return _BOOLEANS[text.lower()]
+        if kind.startswith("Mapping"):
+            pairs = (item.partition("=") for item in text.split(",") if item.strip())
+            return {column.strip(): mode.strip() for column, _, mode in pairs}
         return {"int": int, "float": float, "Path": Path, "str": str}[kind](text)
     except (ValueError, KeyError) as error:
         raise SettingsError(f"MLEMBED_{name.upper()}: expected {kind}") from error

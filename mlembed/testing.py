@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import types
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,13 +16,13 @@ from mlembed.serving import hooks
 from mlembed.serving.arrays import count_records
 from mlembed.serving.handle import override
 from mlembed.serving.loading import Scored
-from mlembed.telemetry.events import unknown_source
+from mlembed.telemetry.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.serving.prediction import Prediction, Reason
+    from mlembed.serving.prediction import Prediction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,12 +137,20 @@ class _Canned:
         self, name: str, score: float, *, label: bool | None, error: Exception | None
     ) -> None:
         self.id = self.version = "override"
-        self.source = unknown_source(name)
-        self.encoder = self.rows = self.row = self
+        self.source = Source(
+            *(name, self.version, "", ()), log_features=False, decide=lambda _: (label, "ok")
+        )
+        self.rows = types.SimpleNamespace(free=[])
+        self.band = None
+        self.run_seconds = 0.0
+        self.encode_dict = self.encode
         self.cells = memoryview(b"")
         self.scores = (float(score),)
-        self._label = label
+        self.decide = self.source.decide
         self._error = error
+
+    def new_row(self) -> _Canned:
+        return self
 
     def encode(self, _record: Any, _cells: memoryview) -> None:
         if self._error is not None:
@@ -154,6 +163,3 @@ class _Canned:
         if self._error is not None:
             raise self._error
         return Scored(np.full(count_records(data), self.scores[0]), None, {})
-
-    def decide(self, _score: float) -> tuple[bool | None, Reason]:
-        return self._label, "ok"

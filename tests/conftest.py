@@ -13,7 +13,7 @@ import pytest
 
 from bundles import toy_bundle
 from mlembed.registry.file import FileRegistry
-from mlembed.serving import handle
+from mlembed.serving import handle, pool
 from mlembed.settings import Settings
 from mlembed.telemetry import recorder
 
@@ -36,6 +36,7 @@ def no_thread_leaks() -> Iterator[None]:
     yield
     for live in list(handle._handles):
         live.close()
+    pool.close()
     writers = list(recorder._recorders.values())
     recorder._recorders.clear()
     for writer in writers:

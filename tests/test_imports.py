@@ -19,7 +19,7 @@ HEAVY = (
     *("typer", "httpx", "onnx", "skl2onnx", "pandas", "polars", "pyarrow", "matplotlib"),
 )
 PUBLIC = {
-    *("Category", "Column", "Model", "Prediction", "Record", "Settings"),
+    *("Category", "Column", "Log", "Model", "Prediction", "Record", "Settings"),
     *("errors", "features", "load", "predicts", "testing", "training"),
 }
 

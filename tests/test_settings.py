@@ -31,6 +31,11 @@ def test_settings_read_every_variable() -> None:
             "MLEMBED_THREADS": "2",
             "MLEMBED_QUEUE_BYTES": "1000000",
             "MLEMBED_FLUSH_SECONDS": "1e-1",
+            "MLEMBED_LOG_BYTES": "2000000",
+            "MLEMBED_LOG_COLUMNS": "email=drop, town=hash,",
+            "MLEMBED_LOG_KEY": "secret",
+            "MLEMBED_BREAKER_FAILURES": "0",
+            "MLEMBED_BREAKER_SECONDS": "1.5",
             "MLEMBED_SOMETHING_ELSE": "ignored",
         }
     )
@@ -46,7 +51,13 @@ def test_settings_read_every_variable() -> None:
         "threads": 2,
         "queue_bytes": 1_000_000,
         "flush_seconds": 0.1,
+        "log_bytes": 2_000_000,
+        "log_columns": {"email": "drop", "town": "hash"},
+        "log_key": "secret",
+        "breaker_failures": 0,
+        "breaker_seconds": 1.5,
     }
+    assert "secret" not in repr(settings)
 
 
 def test_settings_without_variables_are_the_defaults() -> None:

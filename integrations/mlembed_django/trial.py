@@ -78,9 +78,9 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
 
 
 def _bring(bundle: Any, settings: Settings) -> Served:
-    from mlembed.serving.loading import Served
+    from mlembed.serving.loading import Served, Serving
 
-    return Served(bundle, threads=settings.threads, log_features=settings.log_features)
+    return Served(bundle, Serving(settings))
 
 
 def _median_microseconds(served: Served, records: Sequence[Mapping[str, Any]]) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from mlembed.bundle.manifest import is_name
 from mlembed.errors import MonitoringError
 from mlembed.monitoring import logfiles
-from mlembed.monitoring.logrecords import LoggedOutcome, Reading
+from mlembed.monitoring.logrecords import LoggedOutcome, Reading, attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -159,19 +159,20 @@ def _read_lines(reading: Reading, lines: Iterable[Line]) -> None:
         try:
             data = json.loads(line.data)
             records = [
-                record
+                (record, attributes)
                 for resource in data["resourceLogs"]
                 for scope in resource["scopeLogs"]
+                for attributes in (attributes_of(scope.get("scope", {})),)
                 for record in scope["logRecords"]
             ]
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             if line.whole:
                 reading.unreadable += 1
             else:
                 reading.torn += 1
             continue
-        for record in records:
-            reading.add(record)
+        for record, attributes in records:
+            reading.add(record, attributes)
 
 
 def _arrays(reading: Reading) -> PredictionLog:
@@ -190,15 +191,34 @@ def _arrays(reading: Reading) -> PredictionLog:
         weights=np.array(reading.weights, dtype=np.float64),
         batch=np.array(reading.batch, dtype=np.int64),
         has_features=np.array(reading.has_features, dtype=np.bool_),
-        features={
-            name: narrow(_objects(values + [None] * (n - len(values))))
-            for name, values in reading.features.items()
-        },
+        features=_features(reading, n),
         outcomes=reading.outcomes,
         torn=reading.torn,
         unreadable=reading.unreadable,
         repeated=reading.repeated,
     )
+
+
+def _features(reading: Reading, n: int) -> dict[str, NDArray[Any]]:
+    """Return the values of every column, of all rows in their order."""
+    columns = {
+        name: _objects(values + [None] * (n - len(values)))
+        for name, values in reading.features.items()
+    }
+    for layout, events in reading.cells.items():
+        places, found = reading.layouts[layout].values(events)
+        for name, values in found.items():
+            if len(places) == n and name not in columns:
+                columns[name] = values[np.argsort(places)]
+                continue
+            if name not in columns:
+                columns[name] = np.full(n, None, dtype=object)
+            given = values.astype(object)
+            if values.dtype != object:
+                given[np.isnan(values)] = None
+            columns[name] = columns[name].astype(object)
+            columns[name][places] = given
+    return {name: narrow(values) for name, values in columns.items()}
 
 
 def _objects(values: list[Any]) -> NDArray[np.object_]:

@@ -8,10 +8,15 @@ Format: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from mlembed.monitoring.layout import Cells, Layout
 from mlembed.telemetry.events import OUTCOME, PREDICTION
+from mlembed.telemetry.source import BUNDLE, COLUMNS, SCORES
 
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 _MAX_NS = 2**63  # times are kept as 64-bit integers
@@ -69,19 +74,22 @@ class Reading:
         self.batch: list[int] = []
         self.has_features: list[bool] = []
         self.features: dict[str, list[Any]] = {}
+        self.layouts: dict[str, Layout] = {}
+        self.cells: dict[str, list[Cells]] = {}
         self.outcomes: list[LoggedOutcome] = []
         self.torn = 0
         self.unreadable = 0
         self.repeated = 0
 
-    def add(self, record: Any) -> None:
-        """Add the event in *record*; one of another kind or model is left out."""
+    def add(self, record: Any, scope: dict[str, Any]) -> None:
+        """Add the event in *record*; one of another kind or model is left out.
+
+        Args:
+            record: A log record.
+            scope: Attributes of its scope, which hold for it too.
+        """
         try:
-            attributes = {
-                item["key"]: value["stringValue"] if "stringValue" in value else _value(value)
-                for item in record["attributes"]
-                for value in (item["value"],)
-            }
+            attributes = scope | attributes_of(record)
             event = record.get("eventName") or attributes.get("event.name")
             if attributes.get("mlembed.model.name", self.model) != self.model:
                 return
@@ -89,6 +97,9 @@ class Reading:
                 self._add_prediction(record, attributes)
             elif event == OUTCOME:
                 self._add_outcome(record, attributes)
+            elif event == BUNDLE:
+                layout = json.loads(record["body"]["stringValue"])
+                self.layouts[attributes["mlembed.payload.layout"]] = Layout(layout)
         except _MALFORMED:
             self.unreadable += 1
 
@@ -102,7 +113,12 @@ class Reading:
         if event_id in self._seen:
             self.repeated += 1
             return
-        features, scores = _payload(record, int(attributes.get("mlembed.prediction.count", 1)))
+        encoding = attributes.get("mlembed.payload.encoding", COLUMNS)
+        features, cells = None, None
+        if encoding == COLUMNS:
+            features, scores = _payload(record, int(attributes.get("mlembed.prediction.count", 1)))
+        else:
+            cells, scores = self._cells(record, attributes, encoding)
         rate = float(attributes.get("mlembed.sampling.rate", 1.0))
         latency = float(attributes.get("mlembed.latency", "nan"))
         key = attributes.get("mlembed.prediction.key")
@@ -120,12 +136,37 @@ class Reading:
         self.error_type += [str(attributes.get("error.type", ""))] * n
         self.weights += [weight] * n
         self.batch += [n] * n
-        self.has_features += [features is not None] * n
+        self.has_features += [features is not None or cells is not None] * n
+        if cells is not None:
+            layout = attributes["mlembed.payload.layout"]
+            self.cells.setdefault(layout, []).append(cells._replace(first=before))
         for name, values in (features or {}).items():
             column = self.features.setdefault(name, [])
             if len(column) < before:
                 column += [None] * (before - len(column))
             column += values
+
+    def _cells(
+        self, record: dict[str, Any], attributes: dict[str, Any], encoding: str
+    ) -> tuple[Cells | None, list[float | None]]:
+        """Return the logged rows of an event, None where it holds no features, and its scores."""
+        body = record.get("body")
+        if body is None:
+            score = attributes.get("mlembed.prediction.score")
+            return None, [None if score is None else float(score)]
+        data = base64.b64decode(body["bytesValue"], validate=True)
+        n = int(attributes.get("mlembed.prediction.count", 1))
+        layout = self.layouts[attributes["mlembed.payload.layout"]]
+        rows = np.frombuffer(data, layout.dtype).reshape(n, -1)
+        scores = rows[:, -1].tolist()
+        if encoding == SCORES or not layout.columns:
+            if rows.shape[1] != 1:
+                raise ValueError
+            return None, scores
+        if rows.shape[1] != len(layout.columns) + 1:
+            raise ValueError
+        unknown = json.loads(attributes.get("mlembed.payload.unknown", "{}"))
+        return Cells(0, n, data, unknown), scores
 
     def _add_outcome(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
         time_ns = _nanoseconds(record["timeUnixNano"])
@@ -168,6 +209,15 @@ def _nanoseconds(value: int | str) -> int:
     if not 0 <= moment < _MAX_NS:
         raise ValueError
     return moment
+
+
+def attributes_of(holder: Any) -> dict[str, Any]:
+    """Return the attributes of a record or a scope as plain values."""
+    return {
+        item["key"]: value["stringValue"] if "stringValue" in value else _value(value)
+        for item in holder.get("attributes", ())
+        for value in (item["value"],)
+    }
 
 
 def _value(value: dict[str, Any]) -> Any:

@@ -12,7 +12,6 @@ import numpy as np
 from mlembed.errors import SchemaError
 from mlembed.serving.arrays import column_array, column_names
 from mlembed.serving.fields import MAX_INTEGER, WANTED, FieldProblem, convert, loggable
-from mlembed.telemetry.events import Entry, Source
 from mlembed.telemetry.ids import SEQUENCE, uuid7
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from mlembed.serving.decision import Decide
     from mlembed.serving.encoder import Encoder
     from mlembed.serving.prediction import Reason
+    from mlembed.telemetry.events import Call
+    from mlembed.telemetry.source import Source
 
     UnknownCells = dict[str, dict[int, str]]
 
@@ -83,18 +84,18 @@ class Batch:
         return f"<Batch of {len(self)} by {self.model}@{self.version}>"
 
 
-def batch_entries(
+def batch_calls(
     source: Source,
     batch: Batch,
     matrix: NDArray[np.float64] | None,
     unknown: UnknownCells,
     latency_ns: int,
-) -> Iterator[Entry]:
-    """Yield the log entries of *batch*, at most 256 rows each.
+) -> Iterator[Call]:
+    """Yield what is logged of *batch*, at most 256 rows each.
 
     Scores are copied: the host may change its own while they wait.
     """
-    kind = batch.error.partition(":")[0]
+    reason = "fallback" if batch.error else "ok"
     for event, sequence in enumerate(batch.sequences):
         start = event * _EVENT_ROWS
         rows = slice(start, start + _EVENT_ROWS)
@@ -104,10 +105,10 @@ def batch_entries(
             }
             for name, cells in unknown.items()
         }
-        yield Entry(
+        yield (
             *(source, batch.time_ns, sequence, latency_ns, batch.scores[rows].copy()),
-            *("fallback" if kind else "ok", kind, None),
-            *(None if matrix is None else matrix[rows], strange, None),
+            *(reason, batch.error, None),
+            *(None if matrix is None else matrix[rows], strange or None, None, 1.0),
         )
 
 
@@ -215,6 +216,9 @@ def _convert_at(column: Column, codes: Mapping[Any, float], value: Any, row: int
 
 
 def _check(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = values.sum()
+    if total - total == 0 and _fits(column, values):  # finite only if every value is
+        return values
     missing = np.isnan(values)
     bad = {"is missing": missing & (not column.nullable), "is not finite": np.isinf(values)}
     if column.minimum is not None or column.maximum is not None:
@@ -228,6 +232,19 @@ def _check(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if rows.any():
             raise FieldProblem(f"{text} in {rows.sum()} rows, first in row {rows.argmax()}")
     return values
+
+
+def _fits(column: Column, values: NDArray[np.float64]) -> bool:
+    """Tell in a pass or two whether finite values are as declared; what are not is told apart."""
+    if column.kind == "boolean":
+        return False
+    if column.kind == "integer" and not (
+        np.abs(values).max(initial=0.0) <= MAX_INTEGER and (values == np.floor(values)).all()
+    ):
+        return False
+    if column.minimum is None and column.maximum is None:
+        return True
+    return not _outside(column, values).any()
 
 
 def _outside(column: Column, values: NDArray[np.float64]) -> NDArray[np.bool_]:

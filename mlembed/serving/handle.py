@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref, Target
-    from mlembed.settings import Settings
+    from mlembed.serving.loading import Serving
 
     State = Literal["NOT_READY", "READY", "STALE", "ERROR"]
 
@@ -44,7 +44,7 @@ class Handle:
     Args:
         ref: What to serve.
         source: The registry.
-        settings: Threads, pauses and waits.
+        serving: How its versions are served, and the pauses and waits.
 
     Attributes:
         current: What answers: the version in service, or a test's override of it; None until the
@@ -53,12 +53,13 @@ class Handle:
         error: What the last look at the registry failed with, or None.
     """
 
-    def __init__(self, ref: Ref, source: BundleSource, settings: Settings) -> None:
+    def __init__(self, ref: Ref, source: BundleSource, serving: Serving) -> None:
         self.ref = ref
         self.current: Served | None = None
         self.error: MlembedError | None = None
         self._source = source
-        self._settings = settings
+        self._serving = serving
+        self._settings = serving.settings
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,6 +94,8 @@ class Handle:
             )
         try:
             if self._inherited is not None:
+                if self._may_inherit:
+                    self._inherited.begin_in_child()
                 self._serve(self._inherited if self._may_inherit else self._inherited.again())
                 self._inherited = None
                 self._start_thread()
@@ -150,9 +153,7 @@ class Handle:
         try:
             if self.live is not None:
                 check_columns(self.live.manifest, bundle.manifest)
-            return Served(
-                bundle, threads=self._settings.threads, log_features=self._settings.log_features
-            )
+            return Served(bundle, self._serving)
         except BundleError:
             self._refused = target
             raise

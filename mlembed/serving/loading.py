@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlembed.bundle.golden import read_golden
+from mlembed.bundle.manifest import MODEL, REFERENCE
 from mlembed.errors import (
     BundleError,
     GoldenError,
@@ -19,7 +21,9 @@ from mlembed.serving.batch import encode_columns
 from mlembed.serving.decision import decider
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Row, Session
-from mlembed.telemetry.events import Source
+from mlembed.telemetry.redaction import Redaction
+from mlembed.telemetry.source import Source
+from mlembed.telemetry.tally import tally_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from mlembed.bundle.bundle import Bundle
     from mlembed.bundle.manifest import Manifest
     from mlembed.serving.batch import UnknownCells
+    from mlembed.serving.decision import Decide
+    from mlembed.settings import Settings
 
 
 class Scored(NamedTuple):
@@ -45,58 +51,103 @@ class Scored(NamedTuple):
     unknown: UnknownCells
 
 
+class _Rows(threading.local):
+    """The rows of one thread that no call is using; a call made inside another takes a new one."""
+
+    def __init__(self) -> None:
+        self.free: list[Row] = []
+
+
+class Serving(NamedTuple):
+    """How a host serves a model, whatever its version.
+
+    Attributes:
+        settings: Threads and the log.
+        timeout_seconds: Longest run of the graph; without end where it is None.
+    """
+
+    settings: Settings
+    timeout_seconds: float | None = None
+
+
 class Served:
-    """One version in service; shared by all threads and never changed.
+    """One version in service; shared by all threads.
 
     Args:
         bundle: The verified bundle.
-        threads: CPU threads of its session.
-        log_features: Whether its events hold the features.
+        serving: How it is served.
+
+    Attributes:
+        encode_dict: Writes a dictionary into a row; see `Encoder`.
+        encode: Writes any record into a row.
+        rows: Each thread's own rows.
+        source: What its events say of it.
+        band: The scores in which it abstains, or None.
+        run_seconds: A run of the graph on one row, by the clock: the median of its golden rows.
 
     Raises:
         BundleError: If the graph cannot be loaded or does not fit the manifest.
         GoldenError: If it does not reproduce its golden rows on this machine.
+        SettingsError: If a column cannot be logged as the settings say.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int, log_features: bool) -> None:
+    def __init__(self, bundle: Bundle, serving: Serving) -> None:
         manifest = bundle.manifest
         self.id = bundle.id
         self.manifest = manifest
         self.version = manifest.version
         self.encoder = Encoder(manifest.title, manifest.columns)
-        self.session = Session(bundle.files["model.onnx"], threads)
+        self.encode_dict, self.encode = self.encoder.encode_dict, self.encoder.encode
+        self.session = Session(bundle.files[MODEL], serving.settings.threads)
+        self.band = manifest.task.abstain
         self.decide = decider(manifest.task)
-        self.source = Source(
-            manifest.name, manifest.version, bundle.id, manifest.columns, log_features=log_features
-        )
-        self.rows = threading.local()
-        self._bundle, self._threads = bundle, threads
+        self.source = _source(bundle, serving.settings, self.decide)
+        self.rows = _Rows()
+        self._bundle, self._serving = bundle, serving
         self._runners: set[int] = set()
         if (self.session.n_columns, self.session.n_outputs) != (len(manifest.columns), 1):
             raise BundleError(
                 f"{manifest.title}: the graph takes {self.session.n_columns} columns and gives "
                 f"{self.session.n_outputs} scores; the manifest says {len(manifest.columns)} and 1"
             )
+        self._timeout_seconds: float | None = None
+        self.run_seconds = self._prove()
+        self._timeout_seconds = serving.timeout_seconds
+        self.rows = _Rows()
+        self._runners.clear()
+
+    def _prove(self) -> float:
+        """Replay the golden rows; return the median time of one."""
+        times: list[float] = []
+
+        def timed(record: Mapping[str, Any]) -> float:
+            start = time.perf_counter()
+            score = self.score(record)
+            times.append(time.perf_counter() - start)
+            return score
+
+        title = self.manifest.title
         try:
-            read_golden(bundle).replay(manifest.title, self.score)
+            read_golden(self._bundle).replay(title, timed)
         except SchemaError as error:
-            raise GoldenError(f"{manifest.title}: a golden row does not fit: {error}") from error
+            raise GoldenError(f"{title}: a golden row does not fit: {error}") from error
         except MlembedError:
             raise
         except Exception as error:  # the runtime raises its own types, which are not public
             raise GoldenError(
-                f"{manifest.title}: the graph fails on a golden row ({type(error).__name__}). "
+                f"{title}: the graph fails on a golden row ({type(error).__name__}). "
                 "It was not put in service; pack the model again"
             ) from error
-        self.rows = threading.local()
-        self._runners.clear()
+        return sorted(times)[len(times) // 2] if times else 0.0
 
     def new_row(self) -> Row:
-        """Return this thread's row, made on its first use."""
+        """Return a new row for the calling thread; it goes to `rows.free` after its use."""
         self._runners.add(threading.get_ident())
-        row: Row = self.session.row()
-        self.rows.row = row
-        return row
+        return self.session.row(self._timeout_seconds)
+
+    def begin_in_child(self) -> None:
+        """Forget, in a forked child, the rows that the parent bound."""
+        self.rows = _Rows()
 
     def survives_fork(self) -> bool:
         """Tell, in a forked child, whether the inherited session may run there.
@@ -104,18 +155,21 @@ class Served:
         A session has locks of its own: one that another thread was running at the fork may be
         locked for good, and one with threads of its own has lost them.
         """
-        return self._threads == 1 and self._runners <= {threading.get_ident()}
+        return self._serving.settings.threads == 1 and self._runners <= {threading.get_ident()}
 
     def again(self) -> Served:
         """Return the same version with a session of its own."""
-        return Served(self._bundle, threads=self._threads, log_features=self.source.log_features)
+        return Served(self._bundle, self._serving)
 
     def score(self, record: Mapping[str, Any]) -> float:
         """Return the bare score of *record*, neither decided nor logged."""
-        row = getattr(self.rows, "row", None) or self.new_row()
-        self.encoder.encode(record, row.cells)
+        free = self.rows.free
+        row = free.pop() if free else self.new_row()
+        self.encode(record, row.cells)
         row.run()
-        return float(row.scores[0])
+        score = row.scores[0]
+        free.append(row)
+        return score
 
     def score_columns(self, data: Any) -> Scored:
         """Return the bare scores of a table.
@@ -126,10 +180,38 @@ class Served:
         """
         matrix, unknown = encode_columns(self.encoder, data)
         self._runners.add(threading.get_ident())
-        scores = self.session.run_matrix(matrix) if len(matrix) else np.empty(0)
+        scores = np.empty(0)
+        if len(matrix):
+            scores = self.session.run_matrix(matrix, self._timeout_seconds)
         if not np.isfinite(scores).all():
             raise InferenceError(f"{self.manifest.title} gave no finite number in some rows")
         return Scored(scores, matrix, unknown)
+
+
+def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
+    """Return what the events of *bundle* say of it."""
+    manifest = bundle.manifest
+    tally = None
+    if REFERENCE in bundle.files:
+        try:
+            tally = tally_of(bundle.id, bundle.json(REFERENCE), manifest.columns)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{manifest.title}: reference.json is malformed; train or pack it again"
+            ) from error
+    redaction = Redaction(
+        manifest.columns,
+        settings.log_columns,
+        settings.log_key,
+        tally.edges if tally is not None else {},
+    )
+    return Source(
+        *(manifest.name, manifest.version, bundle.id, manifest.columns),
+        log_features=settings.log_features,
+        redaction=redaction,
+        tally=tally,
+        decide=decide,
+    )
 
 
 def check_columns(serving: Manifest, manifest: Manifest) -> None:

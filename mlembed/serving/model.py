@@ -6,26 +6,30 @@ named a fallback, no failure reaches it: the answer says `fallback` and why.
 
 from __future__ import annotations
 
+import functools
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.errors import InferenceError, MlembedError
+from mlembed.errors import InferenceError, MlembedError, SettingsError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
 from mlembed.serving.arrays import count_records
-from mlembed.serving.batch import Batch, batch_entries
+from mlembed.serving.batch import Batch, batch_calls
+from mlembed.serving.breaker import Breaker
 from mlembed.serving.fallback import RAISE, Fallback, Raise, checked
 from mlembed.serving.handle import Handle
+from mlembed.serving.loading import Serving
+from mlembed.serving.pool import in_pool
 from mlembed.serving.prediction import Prediction
 from mlembed.settings import Settings, default_settings
-from mlembed.telemetry.events import Entry, make_outcome, unknown_source
+from mlembed.telemetry.events import make_outcome
 from mlembed.telemetry.ids import SEQUENCE
 from mlembed.telemetry.recorder import recorder_for
+from mlembed.telemetry.source import unknown_source
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -34,13 +38,16 @@ if TYPE_CHECKING:
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
-    from mlembed.telemetry.events import Source
+    from mlembed.telemetry.events import Call
+    from mlembed.telemetry.source import Source
 
 __all__ = ["RAISE", "Fallback", "Model", "load"]
 
 
-_GREATEST = sys.float_info.max
-_LEAST = -_GREATEST
+INLINE_SECONDS = 0.001
+_LEAST_MS, _MOST_MS = 1.0, 3.6e6
+_SHORT = 64  # characters of a key that stand in the source's bound of an entry
+_time_ns, _perf_ns = time.time_ns, time.perf_counter_ns
 
 
 def load(
@@ -48,6 +55,7 @@ def load(
     *,
     registry: str | Path | BundleSource | None = None,
     fallback: Fallback = RAISE,
+    timeout_ms: float | None = None,
     settings: Settings | None = None,
 ) -> Model:
     """Return the live model that *ref* names; the first prediction loads it.
@@ -56,15 +64,16 @@ def load(
         ref: `name@alias` or `name@1.2.0`; a bare name means its champion.
         registry: Directory, URL or registry object; the settings' registry by default.
         fallback: Score to answer with when anything fails; failures are raised by default.
+        timeout_ms: Longest run of the graph, in milliseconds; it is stopped and fails beyond it.
         settings: Read from `MLEMBED_*` by default.
 
     Raises:
-        SettingsError: If the reference or fallback is malformed or no registry is known.
+        SettingsError: If the reference, fallback or timeout is malformed or no registry is known.
     """
     settings = settings or default_settings()
     if registry is None or isinstance(registry, (str, os.PathLike)):
         registry = open_registry(registry or settings.registry)
-    return Model(parse_ref(ref), registry, fallback, settings)
+    return Model(parse_ref(ref), registry, fallback, Serving(settings, _seconds(timeout_ms)))
 
 
 class Model:
@@ -76,19 +85,22 @@ class Model:
         ref: What it serves.
         source: The registry.
         fallback: Score to answer with when anything fails, or RAISE.
-        settings: Threads, pauses and the log.
+        serving: Threads, limits, pauses and the log.
     """
 
     def __init__(
-        self, ref: Ref, source: BundleSource, fallback: Fallback, settings: Settings
+        self, ref: Ref, source: BundleSource, fallback: Fallback, serving: Serving
     ) -> None:
         self.ref = ref
-        self.settings = settings
+        self.settings = settings = serving.settings
         self.fallback = checked(fallback)
-        self._handle = Handle(ref, source, settings)
+        self._handle = Handle(ref, source, serving)
         self._recorder = recorder_for(settings) if settings.log else None
+        self._breaker = Breaker(ref.name, settings.breaker_failures, settings.breaker_seconds)
 
-    def predict(self, record: Any, *, key: str | None = None) -> Prediction:
+    def predict(  # noqa: C901  every call in here costs a hundredth of the answer
+        self, record: Any, *, key: str | None = None
+    ) -> Prediction:
         """Answer for one record.
 
         Args:
@@ -101,48 +113,62 @@ class Model:
             MlembedError: If no version can be loaded or the graph fails. None of these is raised
                 where the model has a fallback.
         """
-        time_ns, start = time.time_ns(), time.perf_counter_ns()
+        time_ns, start = _time_ns(), _perf_ns()
         if key is not None and type(key) is not str:
             key = str(key)
+        breaker = self._breaker
         try:
             served = self._handle.current or self._handle.ready()
-            try:
-                row = served.rows.row
-            except AttributeError:
-                row = served.new_row()
-            unknown = served.encoder.encode(record, row.cells)
+            if breaker.is_open:
+                breaker.enter(served.version)
+            free = served.rows.free
+            row = free.pop() if free else served.new_row()
+            cells = row.cells
+            if type(record) is dict:
+                unknown = served.encode_dict(record, cells)
+            else:
+                unknown = served.encode(record, cells)
             row.run()
             score = row.scores[0]
-            if not _LEAST <= score <= _GREATEST:  # NaN is not either
+            if score - score != 0.0:  # NaN, or without end
                 raise InferenceError(
                     f"{self.ref.name}@{served.version} gave no finite number; look at the record"
                 )
+            recorder = self._recorder
+            asked = bytes(cells) if recorder is not None else None
+            free.append(row)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
-            return self._fall_back(error, time_ns, time.perf_counter_ns() - start, key)
-        latency = time.perf_counter_ns() - start
-        label, reason = served.decide(score)
-        sequence = SEQUENCE.next()
-        answer = Prediction(
-            score, label, self.ref.name, served.version, time_ns, sequence, reason, "", key
+            return self._fall_back(error, time_ns, _perf_ns() - start, key)
+        latency = _perf_ns() - start
+        if breaker.failed:
+            breaker.succeed()
+        source = served.source
+        reason = "ok" if served.band is None else source.decide(score)[1]
+        sequence, span = SEQUENCE.next(), None
+        if recorder is not None and recorder.bridge.traces:
+            span = recorder.bridge.current_span()
+        call = (
+            source,
+            time_ns,
+            sequence,
+            latency,
+            score,
+            reason,
+            "",
+            key,
+            asked,
+            unknown,
+            span,
+            1.0,
         )
-        recorder = self._recorder
         if recorder is not None:
-            span = recorder.bridge.current_span() if recorder.bridge.traces else None
-            recorder.append(
-                Entry(
-                    served.source,
-                    time_ns,
-                    sequence,
-                    latency,
-                    score,
-                    reason,
-                    "",
-                    key,
-                    bytes(row.cells),
-                    unknown,
-                    span,
-                )
-            )
+            taken = len(recorder.queue) * source.entry_bytes
+            plain = unknown is None and (key is None or len(key) <= _SHORT)
+            if plain and taken < recorder.soft_bytes:
+                recorder.queue.append(call)
+            else:
+                recorder.press(call, _size(call))
+        answer = Prediction(call)
         if hooks.subscribed:
             hooks.notify(answer)
         return answer
@@ -150,14 +176,14 @@ class Model:
     async def apredict(self, record: Any, *, key: str | None = None) -> Prediction:
         """Answer for one record, from a coroutine; as `predict`.
 
-        A loaded model answers within microseconds, so it runs inline; only the first call, which
-        loads the model, is moved to a thread.
+        A model that answers within a millisecond, by its own measurement, runs inline: a thread
+        would take longer. A slower one, and the first call, which loads the model, run on the
+        library's own few threads, in the caller's context variables.
         """
-        if self._handle.current is None:
-            import asyncio
-
-            return await asyncio.to_thread(self.predict, record, key=key)
-        return self.predict(record, key=key)
+        served = self._handle.current
+        if served is not None and served.run_seconds <= INLINE_SECONDS:
+            return self.predict(record, key=key)
+        return await in_pool(functools.partial(self.predict, record, key=key))
 
     def predict_batch(self, data: Any) -> Batch:
         """Answer for many records at once.
@@ -172,18 +198,20 @@ class Model:
             SchemaError: If the table does not fit; lists every bad column and its first bad row.
             MlembedError: As for `predict`; a fallback answers for every record.
         """
-        time_ns, start = time.time_ns(), time.perf_counter_ns()
+        time_ns, start = _time_ns(), _perf_ns()
         try:
             served = self._handle.current or self._handle.ready()
+            if self._breaker.is_open:
+                self._breaker.enter(served.version)
             scores, matrix, unknown = served.score_columns(data)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
-            return self._fall_back_all(error, time_ns, time.perf_counter_ns() - start, data)
-        latency = time.perf_counter_ns() - start
+            return self._fall_back_all(error, time_ns, _perf_ns() - start, data)
+        latency = _perf_ns() - start
+        if self._breaker.failed:
+            self._breaker.succeed()
         batch = Batch(scores, served.decide, self.ref.name, served.version, time_ns)
         if self._recorder is not None:
-            self._recorder.append_batch(
-                batch_entries(served.source, batch, matrix, unknown, latency)
-            )
+            self._recorder.append_batch(batch_calls(served.source, batch, matrix, unknown, latency))
         return batch
 
     def outcome(
@@ -210,7 +238,7 @@ class Model:
         """
         truth = make_outcome(self.ref.name, prediction_id, value, key, observed_at, revision)
         if self._recorder is not None:
-            self._recorder.append(truth)
+            self._recorder.append_outcome(truth)
 
     @property
     def version(self) -> str:
@@ -246,40 +274,35 @@ class Model:
     def _fall_back(
         self, error: Exception, time_ns: int, latency_ns: int, key: str | None
     ) -> Prediction:
-        error, fallback, source = self._mapped(error), self.fallback, self._source()
-        sequence, kind = SEQUENCE.next(), type(error).__name__
+        source = self._note(error)
+        error, fallback = self._mapped(error), self.fallback
+        score, reason = (None, "error") if isinstance(fallback, Raise) else (fallback, "fallback")
+        why = f"{type(error).__name__}: {error}"
+        call = (
+            *(source, time_ns, SEQUENCE.next(), latency_ns, score, reason, why, key),
+            *(None, None, None, 1.0),
+        )
         if self._recorder is not None:
-            score, reason = (
-                (None, "error") if isinstance(fallback, Raise) else (fallback, "fallback")
-            )
-            self._recorder.append(
-                Entry(
-                    *(source, time_ns, sequence, latency_ns, score, reason, kind, key),
-                    *(None, None, None),
-                )
-            )
+            self._recorder.press(call, _size(call))
         if isinstance(fallback, Raise):
             raise error
-        prediction = Prediction(
-            *(fallback, None, self.ref.name, source.version, time_ns, sequence),
-            *("fallback", f"{kind}: {error}", key),
-        )
+        prediction = Prediction(call)
         if hooks.subscribed:
             hooks.notify(prediction)
         return prediction
 
     def _fall_back_all(self, error: Exception, time_ns: int, latency_ns: int, data: Any) -> Batch:
-        fallback, source = self.fallback, self._source()
+        fallback = self.fallback
         if isinstance(fallback, Raise):
             self._fall_back(error, time_ns, latency_ns, None)
-        error = self._mapped(error)
+        source, error = self._note(error), self._mapped(error)
         batch = Batch(
             np.full(count_records(data), fallback),
             lambda _: (None, "fallback"),
             *(self.ref.name, source.version, time_ns, f"{type(error).__name__}: {error}"),
         )
         if self._recorder is not None:
-            self._recorder.append_batch(batch_entries(source, batch, None, {}, latency_ns))
+            self._recorder.append_batch(batch_calls(source, batch, None, {}, latency_ns))
         return batch
 
     def _mapped(self, error: Exception) -> MlembedError:
@@ -289,6 +312,28 @@ class Model:
         mapped.__cause__ = error
         return mapped
 
-    def _source(self) -> Source:
+    def _note(self, error: Exception) -> Source:
+        """Tell the breaker of *error*; return the source of what failed."""
         served = self._handle.current
-        return unknown_source(self.ref.name) if served is None else served.source
+        if served is None:
+            return unknown_source(self.ref.name)
+        self._breaker.fail(error, served.version)
+        return served.source
+
+
+def _seconds(timeout_ms: float | None) -> float | None:
+    if timeout_ms is None:
+        return None
+    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, (int, float)):
+        raise SettingsError("timeout_ms must be a number of milliseconds")
+    if not _LEAST_MS <= timeout_ms <= _MOST_MS:
+        raise SettingsError(f"timeout_ms must be between {_LEAST_MS:g} and {_MOST_MS:g}")
+    return timeout_ms / 1000
+
+
+def _size(call: Call) -> int:
+    """Return the bytes of the texts that wait with *call*."""
+    texts = [call[6], *(call[9] or {}).values()]
+    if call[7] is not None and len(call[7]) > _SHORT:
+        texts.append(call[7])
+    return 4 * sum(map(len, texts))

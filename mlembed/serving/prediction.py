@@ -2,67 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlembed.telemetry.ids import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlembed.telemetry.events import Call
 
 Reason = Literal["ok", "fallback", "abstain"]
 
 
 class Prediction:
-    """One answer of a model, and where it came from.
+    """One answer of a model, and where it came from."""
 
-    Attributes:
-        score: Probability of the positive class, or the predicted value; the fallback's value
-            where `reason` is `fallback`.
-        label: The decided class (bool for a binary model), None where the model abstains or
-            predicts a quantity.
-        model: Name of the model.
-        version: Version that answered; empty where none could.
-        reason: `ok`, `fallback` (something failed and the host's value is returned) or `abstain`.
-        error: What failed, for `fallback`; empty otherwise.
-        key: The host's own key of the entity, or None.
-        time_ns: Unix time of the call, in nanoseconds.
-    """
+    __slots__ = ("_call",)
 
-    __slots__ = (
-        "_sequence",
-        "error",
-        "key",
-        "label",
-        "model",
-        "reason",
-        "score",
-        "time_ns",
-        "version",
-    )
+    def __init__(self, call: Call) -> None:
+        # What the recorder gets, too: one tuple is all that an answer costs.
+        self._call = call
 
-    def __init__(  # noqa: PLR0913, PLR0917  positional for speed
-        self,
-        score: float,
-        label: Any,
-        model: str,
-        version: str,
-        time_ns: int,
-        sequence: int,
-        reason: Reason = "ok",
-        error: str = "",
-        key: str | None = None,
-    ) -> None:
-        self.score = score
-        self.label = label
-        self.model = model
-        self.version = version
-        self.time_ns = time_ns
-        self._sequence = sequence
-        self.reason = reason
-        self.error = error
-        self.key = key
+    @property
+    def score(self) -> float:
+        """Probability of the positive class, or the quantity; the fallback's value in its place."""
+        score: float = self._call[4]
+        return score
+
+    @property
+    def label(self) -> bool | None:
+        """The decided class; None where the model abstains, gives a quantity or could not answer."""
+        call = self._call
+        return None if call[5] == "fallback" else call[0].decide(call[4])[0]
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self._call[0].name
+
+    @property
+    def version(self) -> str:
+        """Version that answered; empty where none could."""
+        return self._call[0].version
+
+    @property
+    def reason(self) -> Reason:
+        """`ok`, `abstain`, or `fallback`: something failed and the host's value is returned."""
+        return self._call[5]  # type: ignore[return-value]  # one of the three
+
+    @property
+    def error(self) -> str:
+        """What failed, for `fallback`: its type, a colon and why; empty otherwise."""
+        return self._call[6]
+
+    @property
+    def key(self) -> str | None:
+        """The host's own key of the entity, or None."""
+        return self._call[7]
+
+    @property
+    def time_ns(self) -> int:
+        """Unix time of the call, in nanoseconds."""
+        return self._call[1]
 
     @property
     def id(self) -> str:
         """The prediction's id, a UUIDv7; give it back to `Model.outcome`."""
-        return uuid7(self.time_ns // 1_000_000, self._sequence)
+        return uuid7(self._call[1] // 1_000_000, self._call[2])
 
     def to_json(self) -> dict[str, Any]:
         """Describe the prediction in plain JSON types."""
@@ -92,14 +98,30 @@ class Prediction:
         return self._state() == other._state()
 
     def __hash__(self) -> int:
-        return hash((self.time_ns, self._sequence))
+        return hash(self._call[1:3])
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._state()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        for name, value in zip(self.__slots__, state, strict=True):
-            setattr(self, name, value)
+        model, version, time_ns, sequence, score, label, reason, error, key = state
+        source = Answered(model, version, lambda _: (label, reason))
+        self._call = (
+            *(source, time_ns, sequence, 0, score),  # type: ignore[assignment]  # is read alike
+            *(reason, error, key, None, None, None, 1.0),
+        )
 
     def _state(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
+        """Return all that an answer says; what was asked stays where it was."""
+        return (
+            *(self.model, self.version, self.time_ns, self._call[2]),
+            *(self.score, self.label, self.reason, self.error, self.key),
+        )
+
+
+class Answered(NamedTuple):
+    """The source of a prediction that came from another process."""
+
+    name: str
+    version: str
+    decide: Callable[[float], tuple[bool | None, str]]

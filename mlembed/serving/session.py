@@ -12,13 +12,15 @@ import os
 # at exit; a user who wants it sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
 
 from mlembed.errors import BundleError, InferenceError
+from mlembed.serving.deadline import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DOUBLE = "tensor(double)"
+_BLOCK_CELLS, _LEAST_BLOCK = 40_000, 256
 # Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
 # from a thread that is gone. A signal's handler may fork in the thread that makes one.
 _making = threading.RLock()
@@ -34,15 +37,27 @@ _making = threading.RLock()
 class Row:
     """One thread's bound buffers: write `cells`, call `run`, read `scores`.
 
+    Args:
+        session: The runtime's session.
+        n_columns: Width of the row.
+        n_outputs: Width of the output.
+        timeout_seconds: Longest run; without end where it is None.
+
     Attributes:
         cells: Writable bytes of the input row, `n_columns` native doubles.
-        run: Runs the graph on the row.
+        run: Runs the graph on the row; raises what the runtime raises, or PredictionTimeoutError.
         scores: The output as doubles, `n_outputs` long.
     """
 
     __slots__ = ("_arrays", "cells", "run", "scores")
 
-    def __init__(self, session: ort.InferenceSession, n_columns: int, n_outputs: int) -> None:
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        n_columns: int,
+        n_outputs: int,
+        timeout_seconds: float | None,
+    ) -> None:
         x = np.zeros((1, n_columns))
         y = np.zeros((1, n_outputs))
         binding = session.io_binding()
@@ -52,19 +67,22 @@ class Row:
         binding.bind_output(
             session.get_outputs()[0].name, "cpu", 0, np.float64, y.shape, y.ctypes.data
         )
-        self._arrays = (x, y, binding)
+        self._arrays = (x, y)
         self.cells = x.data.cast("B")
         self.scores = y.data.cast("B").cast("d")
-        self.run = _runner(session, binding)
+        options = _run_options()
+        run = functools.partial(session.run_with_iobinding, binding, options)
+        self.run: Callable[[], object] = (
+            run if timeout_seconds is None else Limit(options, timeout_seconds).around(run)
+        )
 
 
-def _runner(session: ort.InferenceSession, binding: Any) -> Callable[[], None]:
-    run = session.run_with_iobinding
-
-    def run_row() -> None:
-        run(binding)
-
-    return run_row
+def _run_options() -> ort.RunOptions:
+    options = ort.RunOptions()
+    # No GPU graph. Where nothing is said the runtime looks for one at every call, which
+    # takes longer than a small model; older runtimes ignore it.
+    options.add_run_config_entry("gpu_graph_id", "")
+    return options
 
 
 class Session:
@@ -109,33 +127,49 @@ class Session:
         self.n_columns = int(source[0].shape[1])
         self.n_outputs = int(target[0].shape[1])
 
-    def row(self) -> Row:
-        """Return new buffers for one row, for the calling thread alone."""
-        return Row(self._session, self.n_columns, self.n_outputs)
+    def row(self, timeout_seconds: float | None = None) -> Row:
+        """Return new buffers for one row, for one call at a time."""
+        return Row(self._session, self.n_columns, self.n_outputs, timeout_seconds)
 
     def bare_run(self, x: NDArray[np.float64]) -> Callable[[], object]:
         """Return a plain `InferenceSession.run` on the ready array *x*, to compare times with."""
         run, names, feed = self._session.run, [self._output], {self._input: x}
         return lambda: run(names, feed)
 
-    def run_matrix(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def run_matrix(
+        self, x: NDArray[np.float64], timeout_seconds: float | None = None
+    ) -> NDArray[np.float64]:
         """Score many rows.
 
         Args:
             x: Rows, `(n_records, n_columns)`.
+            timeout_seconds: Longest run; without end where it is None.
 
         Returns:
             Scores, `(n_records,)` for one output, else `(n_records, n_outputs)`.
 
         Raises:
-            InferenceError: If the runtime fails.
+            InferenceError: If the runtime fails, or takes too long.
         """
+        options = _run_options()
+        run = functools.partial(self._run_blocks, x, options)
         try:
-            (y,) = self._session.run([self._output], {self._input: x})
+            y = run() if timeout_seconds is None else Limit(options, timeout_seconds).around(run)()
+        except InferenceError:
+            raise
         except Exception as error:
             raise InferenceError(f"onnxruntime failed: {_first_line(error)}") from error
-        scores = np.asarray(y)
-        return scores[:, 0] if self.n_outputs == 1 else scores
+        return y[:, 0] if self.n_outputs == 1 else y
+
+    def _run_blocks(self, x: NDArray[np.float64], options: ort.RunOptions) -> NDArray[np.float64]:
+        """Run the graph on blocks of rows that fit into a core's cache, with all it makes of them."""
+        size = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
+        names = [self._output]
+        blocks = [
+            self._session.run(names, {self._input: x[start : start + size]}, options)[0]
+            for start in range(0, len(x), size)
+        ]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _first_line(error: Exception) -> str:

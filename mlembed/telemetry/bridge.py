@@ -17,7 +17,9 @@ from mlembed.telemetry.events import (
     SCOPE,
     SCOPE_VERSION,
 )
+from mlembed.telemetry.meters import Meters
 from mlembed.telemetry.otlpjson import SEVERITY_NUMBER, SEVERITY_TEXT
+from mlembed.telemetry.source import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
     from mlembed.telemetry.otlpjson import AttributeValue
 
 _API = ("opentelemetry._logs", "opentelemetry.trace", "opentelemetry.metrics")
-_DURATION_BUCKETS = (
-    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
-    *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
-)
 
 
 class HostTelemetry:
@@ -53,7 +51,7 @@ class HostTelemetry:
         self._looking = threading.Lock()
         self._logger: Any = None
         self._tracer: Any = None
-        self._meters: _Meters | None = None
+        self._meters: Meters | None = None
 
     @property
     def found(self) -> int:
@@ -78,7 +76,7 @@ class HostTelemetry:
         if self._tracer is None and (provider := _provider(_API[1], "get_tracer_provider")):
             self._tracer = provider.get_tracer(SCOPE, SCOPE_VERSION)
         if self._meters is None and (provider := _provider(_API[2], "get_meter_provider")):
-            self._meters = _Meters(provider.get_meter(SCOPE, SCOPE_VERSION))
+            self._meters = Meters(provider.get_meter(SCOPE, SCOPE_VERSION))
 
     def current_span(self) -> SpanContext | None:
         """Return the context of the caller's span, if one is being recorded or carried."""
@@ -113,7 +111,9 @@ class HostTelemetry:
         """Send the event of a prediction, where the host has a logger."""
         if self._logger is not None:
             body = entry.source.body(entry, features=self.export_features)
-            attributes = entry.source.attributes(entry)
+            attributes = entry.source.scope | entry.source.attributes(entry)
+            attributes |= {"mlembed.payload.encoding": COLUMNS}
+            del attributes["mlembed.payload.layout"]
             self._log(PREDICTION, entry.time_ns, attributes, body, entry.span)
 
     def log_outcome(self, outcome: Outcome) -> None:
@@ -132,7 +132,7 @@ class HostTelemetry:
         """Begin to count anew in a forked child, where no other thread is looking."""
         self._looking = threading.Lock()
         if self._meters is not None:
-            self._meters.told.clear()
+            self._meters.forget_parent()
 
     def _log(
         self,
@@ -154,41 +154,6 @@ class HostTelemetry:
             attributes=dict(attributes),
             event_name=name,
         )
-
-
-class _Meters:
-    """The instruments; the host's meter adds them up."""
-
-    def __init__(self, meter: Any) -> None:
-        self._predictions = meter.create_counter("mlembed.predictions", "{prediction}")
-        self._outcomes = meter.create_counter("mlembed.outcomes", "{outcome}")
-        self._dropped = meter.create_counter("mlembed.telemetry.dropped", "{record}")
-        self._duration = meter.create_histogram(
-            "mlembed.predict.duration",
-            "s",
-            explicit_bucket_boundaries_advisory=list(_DURATION_BUCKETS),
-        )
-        self.told: dict[str, int] = {}
-
-    def count(
-        self, entries: Sequence[Entry], outcomes: Sequence[Outcome], dropped: Mapping[str, int]
-    ) -> None:
-        for entry in entries:
-            attributes = {
-                "mlembed.model.name": entry.source.name,
-                "mlembed.model.version": entry.source.version,
-            }
-            if entry.error:
-                attributes["error.type"] = entry.error
-            self._predictions.add(
-                entry.n_records, {**attributes, "mlembed.prediction.reason": entry.reason}
-            )
-            self._duration.record(entry.latency_ns / 1e9, attributes)
-        for outcome in outcomes:
-            self._outcomes.add(1, {"mlembed.model.name": outcome.model})
-        for reason, total in list(dropped.items()):
-            self._dropped.add(total - self.told.get(reason, 0), {"reason": reason})
-            self.told[reason] = total
 
 
 def _provider(module: str, getter: str) -> Any:

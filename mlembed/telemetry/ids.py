@@ -8,6 +8,7 @@ import secrets
 
 _SEQUENCE_BITS = 74
 _MASK_62 = (1 << 62) - 1
+_SCATTER = 0x278DDE6E5FD29F05  # 2**62 over the golden ratio, and odd
 
 
 class Sequence:
@@ -36,6 +37,15 @@ def uuid7(milliseconds: int, sequence: int) -> str:
     low = 0x8000_0000_0000_0000 | sequence & _MASK_62
     text = f"{high:016x}{low:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_sampled(sequence: int, halvings: int) -> bool:
+    """Tell whether the prediction numbered *sequence* is among the 2**-halvings that are kept.
+
+    Decided by the number alone, scattered so that calls that alternate are sampled alike.
+    """
+    scattered = (sequence & _MASK_62) * _SCATTER & _MASK_62
+    return scattered >> (62 - halvings) == 0
 
 
 SEQUENCE = Sequence()

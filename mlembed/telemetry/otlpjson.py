@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,32 +22,48 @@ _INT64 = 2**63
 
 
 def logs_line(
-    resource: Mapping[str, AttributeValue], scope: Mapping[str, str], records: Iterable[str]
-) -> str:
-    """Return one `LogsData` line that holds *records*."""
-    return (
+    resource: Mapping[str, AttributeValue],
+    scope: Mapping[str, str],
+    attributes: Mapping[str, AttributeValue],
+    records: Iterable[bytes],
+) -> bytes:
+    """Return one `LogsData` line.
+
+    Args:
+        resource: Attributes of the process.
+        scope: Name and version of the scope.
+        attributes: Attributes of the scope: they hold for each of its records.
+        records: The records.
+    """
+    names = "".join(f"{json.dumps(key)}:{json.dumps(value)}," for key, value in scope.items())
+    head = (
         f'{{"resourceLogs":[{{"resource":{{"attributes":{_attributes(resource)}}},'
-        f'"scopeLogs":[{{"scope":{json.dumps(scope)},"logRecords":[{",".join(records)}]}}]}}]}}\n'
+        f'"scopeLogs":[{{"scope":{{{names}"attributes":{_attributes(attributes)}}},"logRecords":['
     )
+    return b"%b%b]}]}]}\n" % (head.encode(), b",".join(records))
 
 
 def log_record(
     name: str,
     time_ns: int,
     attributes: Mapping[str, AttributeValue],
-    body: str | None,
+    body: str | bytes | None,
     span: SpanContext | None,
-) -> str:
+) -> bytes:
     """Return one log record.
 
     Args:
         name: Name of the event.
         time_ns: Unix time.
         attributes: Its attributes.
-        body: Its body, or None.
+        body: Its body: text, bytes (base64 in the file) or None.
         span: The span it belongs to, or None.
     """
-    text = "" if body is None else f'"body":{{"stringValue":{json.dumps(body)}}},'
+    text = ""
+    if isinstance(body, bytes):
+        text = f'"body":{{"bytesValue":"{b2a_base64(body, newline=False).decode()}"}},'
+    elif body is not None:
+        text = f'"body":{{"stringValue":{json.dumps(body)}}},'
     trace = ""
     if span is not None:
         trace = (
@@ -54,10 +71,9 @@ def log_record(
             f',"flags":{int(span.trace_flags)}'
         )
     return (
-        f'{{"timeUnixNano":"{time_ns}","observedTimeUnixNano":"{time_ns}",'
-        f'"severityNumber":{SEVERITY_NUMBER},"severityText":"{SEVERITY_TEXT}","eventName":"{name}",'
+        f'{{"timeUnixNano":"{time_ns}","severityNumber":{SEVERITY_NUMBER},"eventName":"{name}",'
         f'{text}"attributes":{_attributes(attributes)}{trace}}}'
-    )
+    ).encode()
 
 
 def plain(value: Any) -> AttributeValue:

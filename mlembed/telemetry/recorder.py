@@ -1,7 +1,8 @@
 """Take records from the host's threads and write them later, on one thread a process.
 
-`append` never blocks, never raises and takes no lock the writer holds. What cannot be kept is
-counted with its reason, never silently lost.
+Taking one never blocks, never raises and takes no lock the writer holds. What waits is bounded in
+bytes: where room gets scarce a known share is kept, so that counts stay unbiased, and what cannot
+be kept is counted with its reason, never silently lost.
 """
 
 from __future__ import annotations
@@ -13,33 +14,44 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlembed.telemetry.bridge import HostTelemetry
-from mlembed.telemetry.events import Entry, Outcome, log_line, outcome_record, prediction_record
+from mlembed.telemetry.events import Outcome
+from mlembed.telemetry.ids import is_sampled
 from mlembed.telemetry.store import Store
+from mlembed.telemetry.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from mlembed.settings import Settings
+    from mlembed.telemetry.events import Call
+    from mlembed.telemetry.source import Source
+
+_BATCH = 256  # written without letting go of the interpreter: under a millisecond
+_WAKE_SHARE = 16  # the writer is woken when a sixteenth of the room is taken
+_SCARCE = 0.8  # share of the room from which predictions are sampled
+_HALVINGS = 4
+_EXIT_SECONDS = 2.0
 
 _LOG = logging.getLogger("mlembed")
-_BATCH = 512
-_ENTRY_BYTES = 1024  # a generous bound of one waiting entry with its row and strings
-_EXIT_SECONDS = 2.0
 _ON = "; predictions go on, losses are counted"
 _WARNINGS = {
     "store": "mlembed cannot write its prediction log in %s (%s)" + _ON,
     "record": "mlembed cannot describe some predictions for the log in %s (%s)" + _ON,
     "otel": "the host's OpenTelemetry failed beside the prediction log in %s (%s)" + _ON,
+    "tidy": "mlembed cannot compress or remove old files of its log in %s (%s)" + _ON,
 }
-
-T = TypeVar("T")
-R = TypeVar("R")
-
 _recorders: dict[tuple[object, ...], Recorder] = {}
 _registry_lock = threading.Lock()
+
+
+class Sized(NamedTuple):
+    """A call that takes more memory than its source says, and how much more."""
+
+    call: Call
+    n_bytes: int
 
 
 class Recorder:
@@ -51,20 +63,28 @@ class Recorder:
     Attributes:
         dropped: Records lost so far, by reason.
         bridge: The host's OpenTelemetry.
+        queue: What waits; whoever predicts may push a call onto it while
+            `len(queue) * source.entry_bytes < soft_bytes`, and calls `press` with it otherwise.
+        soft_bytes: Room that needs no second look; 0 where there is no writer thread yet.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.dropped: collections.Counter[str] = collections.Counter()
         self.bridge = HostTelemetry(export_features=settings.export_features)
-        self._limit = max(64, settings.queue_bytes // _ENTRY_BYTES)
-        self._store = Store(settings.log_dir)
+        self._store = self._new_store()
         self._start_empty()
 
+    def _new_store(self) -> Store:
+        return Store(self.settings.log_dir, self.settings.log_bytes)
+
     def _start_empty(self) -> None:
-        self._queue: collections.deque[Entry | Outcome | threading.Event] = collections.deque()
-        self._append = self._queue.append
-        self._batch_bytes = 0
+        self.queue: collections.deque[Call | Sized | Outcome | threading.Event] = (
+            collections.deque()
+        )
+        self.soft_bytes = 0
+        self._widest = 1
+        self._sized_bytes = 0
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._start = threading.Lock()
@@ -72,29 +92,71 @@ class Recorder:
         # Held for an addition alone; a signal's handler may predict while its thread holds it.
         self._counting = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._writer = Writer(self._store, self.bridge, self._lose)
         self._warned: set[str] = set()
 
-    def append(self, item: Entry | Outcome) -> None:
-        """Take *item* to be written later; drop and count it where too much waits."""
-        if len(self._queue) >= self._limit:
+    def append(self, call: Call) -> None:
+        """Take *call* to be written later; sample or drop it, counted, where too much waits."""
+        if len(self.queue) * call[0].entry_bytes < self.soft_bytes:
+            self.queue.append(call)
+        else:
+            self.press(call)
+
+    def press(self, call: Call, n_bytes: int = 0) -> None:
+        """Take *call* where room may be scarce, or where its writer has to be woken.
+
+        Args:
+            call: The prediction.
+            n_bytes: Memory it takes beyond its source's `entry_bytes`.
+        """
+        self._widest = max(self._widest, call[0].entry_bytes)
+        kept = self._sample(call, n_bytes)
+        if kept is not None:
+            if n_bytes:
+                with self._counting:
+                    self._sized_bytes += n_bytes
+            self.queue.append(Sized(kept, n_bytes) if n_bytes else kept)
+        self._wake_writer()
+
+    def append_batch(self, calls: Iterable[Call]) -> None:
+        """Take the events of a batch, as `append` does; their rows count with their true size."""
+        for call in calls:
+            self.press(call, sum(array.nbytes for array in (call[4], call[8]) if array is not None))
+
+    def append_outcome(self, outcome: Outcome) -> None:
+        """Take a report of the truth; it is never sampled."""
+        if self._fill(0) < 1:
+            self.queue.append(outcome)
+        else:
             self._count("queue_full", 1)
-            return
-        self._append(item)
+        self._wake_writer()
+
+    def _fill(self, n_bytes: int) -> float:
+        """Return the share of the room that is taken, with *n_bytes* more."""
+        waiting = (len(self.queue) + 1) * self._widest + self._sized_bytes
+        return (waiting + n_bytes) / self.settings.queue_bytes
+
+    def _sample(self, call: Call, n_bytes: int) -> Call | None:
+        """Return *call* as it is kept, or None: the fuller the queue, the smaller the share."""
+        fill = self._fill(n_bytes)
+        if fill < _SCARCE or (call[6] and fill < 1):  # errors are kept as long as possible
+            return call
+        if fill >= 1:
+            self._count("queue_full", 1)
+            return None
+        halvings = 1 + int((fill - _SCARCE) / (1 - _SCARCE) * _HALVINGS)
+        if is_sampled(call[2], halvings):
+            return (*call[:-1], 0.5**halvings)
+        self._count("sampled", 1)
+        return None
+
+    def _wake_writer(self) -> None:
         if self._thread is None:
             self._start_thread()
-
-    def append_batch(self, entries: Iterable[Entry]) -> None:
-        """Take the events of a batch, as `append` does; their rows count with their true size."""
-        for entry in entries:
-            size = _row_bytes(entry)
-            with self._counting:
-                fits = self._batch_bytes + size <= self.settings.queue_bytes
-                fits = fits and len(self._queue) < self._limit
-                self._batch_bytes += size * fits
-            if fits:
-                self.append(entry)
-            else:
-                self._count("queue_full", 1)
+        full = self.settings.queue_bytes // _WAKE_SHARE
+        self.soft_bytes = full if self._thread is not None else 0
+        if len(self.queue) * self._widest + self._sized_bytes >= full and not self._wake.is_set():
+            self._wake.set()
 
     def flush(self, timeout_seconds: float = _EXIT_SECONDS) -> bool:
         """Wait until all that was taken before this call is written.
@@ -109,7 +171,7 @@ class Recorder:
         if thread is None or not thread.is_alive():
             return self._drain(timeout_seconds)
         done = threading.Event()
-        self._append(done)
+        self.queue.append(done)
         self._wake.set()
         return done.wait(timeout_seconds)
 
@@ -147,6 +209,8 @@ class Recorder:
             self._wake.wait(self.settings.flush_seconds)
             self._wake.clear()
             self._drain()
+            self._tidy()
+        self.soft_bytes = 0
         self._thread = None
 
     def _drain(self, timeout_seconds: float = -1.0) -> bool:
@@ -154,11 +218,23 @@ class Recorder:
             return False
         try:
             self._look()
-            while self._queue:
+            while self.queue:
                 self._write_some()
+            self._writer.settle()
         finally:
             self._writing.release()
         return True
+
+    def _tidy(self) -> None:
+        """Compress and remove old files while nothing waits to be written."""
+        with self._writing:
+            while not self._ending.is_set() and len(self.queue) < _BATCH:
+                try:
+                    if not self._store.tidy(self._count):
+                        return
+                except Exception as error:  # noqa: BLE001  a log must never end its writer
+                    self._lose("tidy", 0, error)
+                    return
 
     def _look(self) -> None:
         before = self.bridge.found
@@ -172,56 +248,31 @@ class Recorder:
             atexit.register(_close_all)
 
     def _write_some(self) -> None:
-        entries: dict[str, list[Entry]] = {}
-        outcomes: dict[str, list[Outcome]] = {}
-        flushed = []
-        for _ in range(min(_BATCH, len(self._queue))):
-            item = self._queue.popleft()
-            if isinstance(item, Entry):
-                entries.setdefault(item.source.name, []).append(item)
+        take = self.queue.popleft
+        items: list[Any] = [take() for _ in range(min(_BATCH, len(self.queue)))]
+        if set(map(type, items)) == {tuple} and len({item[0] for item in items}) == 1:
+            self._writer.write({items[0][0]: items}, (), self.dropped)
+            return
+        calls: dict[Source, list[Call]] = {}
+        outcomes: list[Outcome] = []
+        flushed: list[threading.Event] = []
+        freed = 0
+        for item in items:
+            if type(item) is tuple:
+                calls.setdefault(item[0], []).append(item)
+            elif isinstance(item, Sized):
+                calls.setdefault(item.call[0], []).append(item.call)
+                freed += item.n_bytes
             elif isinstance(item, Outcome):
-                outcomes.setdefault(item.model, []).append(item)
-            else:
+                outcomes.append(item)
+            elif isinstance(item, threading.Event):
                 flushed.append(item)
-        for model in sorted({*entries, *outcomes}):
-            self._write(model, entries.get(model, []), outcomes.get(model, []))
-        with self._counting:
-            self._batch_bytes -= sum(_row_bytes(e) for some in entries.values() for e in some)
+        self._writer.write(calls, outcomes, self.dropped)
+        if freed:
+            with self._counting:
+                self._sized_bytes -= freed
         for event in flushed:
             event.set()
-
-    def _write(self, model: str, entries: list[Entry], outcomes: list[Outcome]) -> None:
-        entries = [self._traced(entry) for entry in entries]
-        records = self._each(prediction_record, entries, "record")
-        records += self._each(outcome_record, outcomes, "record")
-        try:
-            if records:
-                self._store.write(model, log_line(records))
-        except Exception as error:  # noqa: BLE001  a log must never end its writer
-            self._lose("store", len(records), error)
-        self._each(self.bridge.log_prediction, entries, "otel")
-        self._each(self.bridge.log_outcome, outcomes, "otel")
-        try:
-            self.bridge.count(entries, outcomes, self.dropped)
-        except Exception as error:  # noqa: BLE001  idem
-            self._lose("otel", 1, error)
-
-    def _traced(self, entry: Entry) -> Entry:
-        try:
-            return self.bridge.trace(entry)
-        except Exception as error:  # noqa: BLE001  the local log is written whatever the host does
-            self._lose("otel", 1, error)
-            return entry
-
-    def _each(self, function: Callable[[T], R], items: Iterable[T], place: str) -> list[R]:
-        """Return what *function* makes of each item; one that fails spoils no other."""
-        results = []
-        for item in items:
-            try:
-                results.append(function(item))
-            except Exception as error:  # noqa: BLE001  idem
-                self._lose(place, 1, error)
-        return results
 
     def _lose(self, place: str, count: int, error: Exception) -> None:
         self._count(f"{place}_{type(error).__name__}", count)
@@ -241,7 +292,7 @@ class Recorder:
     def forget_parent(self) -> None:
         """Begin anew in a forked child: what waits is the parent's to write."""
         self._store.abandon()
-        self._store = Store(self.settings.log_dir)
+        self._store = self._new_store()
         self.dropped.clear()
         self.bridge.forget_parent()
         self._start_empty()
@@ -250,16 +301,12 @@ class Recorder:
 def recorder_for(settings: Settings) -> Recorder:
     """Return this process's recorder for *settings*; those that log alike share one."""
     alike = (settings.log_dir, settings.export_features, settings.queue_bytes)
-    key = (*alike, settings.flush_seconds)
+    key = (*alike, settings.flush_seconds, settings.log_bytes)
     with _registry_lock:
         recorder = _recorders.get(key)
         if recorder is None:
             recorder = _recorders[key] = Recorder(settings)
         return recorder
-
-
-def _row_bytes(entry: Entry) -> int:
-    return 0 if entry.row is None or isinstance(entry.row, bytes) else entry.row.nbytes
 
 
 def _close_all() -> None:

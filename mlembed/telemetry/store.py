@@ -1,10 +1,12 @@
 """The local prediction log: OTLP-JSON lines in files that one process alone writes.
 
     <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl.open     being written
-    <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl          closed, perhaps .gz later
+    <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl          closed
+    <root>/<model>/dt=<day>/<host>-<pid>-<seq>.jsonl.gz       compressed
 
-Every line is complete in itself, so a process that dies leaves at most one torn last line.
-Days are UTC; files are readable by their owner alone.
+Every line is complete in itself, so a process that dies leaves at most one torn last line, and
+what the rows of a bundle mean stands in each file before the first of them. Days are UTC; files
+are readable by their owner alone.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from mlembed.telemetry.archive import Archive
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from io import FileIO
     from pathlib import Path
+
+    Heads = Mapping[str, Callable[[], bytes]]
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILE_SECONDS = 3600.0
@@ -31,6 +38,9 @@ class LogFile:
 
     Args:
         folder: Directory of the model.
+
+    Attributes:
+        described: Layouts whose meaning stands in the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,6 +49,7 @@ class LogFile:
         self._day = day
         self._deadline = time.monotonic() + MAX_FILE_SECONDS
         self._size = 0
+        self.described: set[str] = set()
         directory = folder / f"dt={day}"
         # The mode counts for the last directory alone, so each is made by itself.
         for path in (folder.parent, folder, directory):
@@ -53,22 +64,21 @@ class LogFile:
             self._size >= MAX_FILE_BYTES or time.monotonic() >= self._deadline or today != self._day
         )
 
-    def write(self, line: str) -> None:
-        """Append *line*, which ends in a newline, and hand it to the system."""
-        data = line.encode("utf-8")
+    def write(self, data: bytes) -> None:
+        """Append *data*, which ends in a newline, and hand it to the system."""
         written = self._file.write(data)
         if written != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += len(data)
 
-    def close(self) -> None:
-        """Close the file and give it its final name; remove it if it holds no line."""
+    def close(self) -> Path | None:
+        """Close the file and return it under its final name; remove it if it holds no line."""
         self.abandon()
         with contextlib.suppress(OSError):
             if self._size:
-                self.path.rename(self.path.with_suffix(""))
-            else:
-                self.path.unlink()
+                return self.path.rename(self.path.with_suffix(""))
+            self.path.unlink()
+        return None
 
     def abandon(self) -> None:
         """Close the file and leave it as it is, to the process it belongs to."""
@@ -81,34 +91,56 @@ class Store:
 
     Args:
         root: Directory of the log.
+        max_bytes: Most that all files below *root* may take.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, max_bytes: int) -> None:
         self.root = root
         self._files: dict[str, LogFile] = {}
+        self._archive = Archive(root, max_bytes)
 
-    def write(self, model: str, line: str) -> None:
+    def write(self, model: str, line: bytes, heads: Heads) -> None:
         """Append *line* to the log of *model*.
+
+        Args:
+            model: Name of the model.
+            line: One line or more.
+            heads: For each layout of its rows, what gives the line that must stand before it.
 
         Raises:
             OSError: If it cannot be written; the next call tries a new file.
         """
         file = self._files.get(model)
         if file is not None and file.is_full:
-            self._files.pop(model).close()
+            self._archive.add(self._files.pop(model).close())
             file = None
         if file is None:
             file = self._files[model] = LogFile(self.root / model)
         try:
+            for layout in heads.keys() - file.described:
+                file.write(heads[layout]())
+                file.described.add(layout)
             file.write(line)
         except OSError:
             self._files.pop(model).close()
             raise
 
+    def tidy(self, lose: Callable[[str, int], None]) -> bool:
+        """Compress a piece of what is closed, or remove what is too much; return whether more waits.
+
+        Args:
+            lose: Is told why records were removed, and how many.
+
+        Raises:
+            OSError: If a file can be neither compressed nor removed; it is left as it is.
+        """
+        return self._archive.work(lose)
+
     def close(self) -> None:
         """Close every file."""
         while self._files:
             self._files.popitem()[1].close()
+        self._archive.stop()
 
     def abandon(self) -> None:
         """Let go of every file, in a forked child: they are the parent's."""

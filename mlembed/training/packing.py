@@ -20,7 +20,8 @@ from mlembed.bundle.bundle import Bundle, pack
 from mlembed.bundle.golden import Golden
 from mlembed.bundle.manifest import Manifest, Task
 from mlembed.serving.encoder import Encoder
-from mlembed.serving.loading import Served
+from mlembed.serving.loading import Served, Serving
+from mlembed.settings import Settings
 from mlembed.telemetry.profiles import reference_profile
 from mlembed.training.card import write_card
 
@@ -103,7 +104,7 @@ def pack_candidate(
         "card.md": write_card(trainer, manifest, evaluation, proof).encode(),
     }
     bundle = pack(manifest, files)
-    Served(bundle, threads=1, log_features=False)
+    Served(bundle, Serving(Settings(log=False, log_features=False)))
     return bundle
 
 

@@ -12,7 +12,8 @@ from bundles import toy_bundle
 from mlembed.bundle.bundle import Bundle, pack
 from mlembed.bundle.golden import Golden, read_golden
 from mlembed.errors import BundleError, GoldenError
-from mlembed.serving.loading import Served
+from mlembed.serving.loading import Served, Serving
+from mlembed.settings import Settings
 
 GOOD = Golden(({"x": 1.0}, {"x": None}), (0.5, 4.0))
 
@@ -94,7 +95,7 @@ def test_served_refuses_a_bundle_that_misses_its_golden_rows(error: float) -> No
     bundle = toy_bundle(golden_error=error)
 
     with pytest.raises(GoldenError, match=r"toy@1\.0\.0 does not reproduce its golden rows"):
-        Served(bundle, threads=1, log_features=True)
+        Served(bundle, Serving(Settings()))
 
 
 def test_served_refuses_golden_rows_that_do_not_fit() -> None:
@@ -102,12 +103,12 @@ def test_served_refuses_golden_rows_that_do_not_fit() -> None:
     golden = dataclasses.replace(read_golden(toy_bundle()), records=({"age": 1},), scores=(0.5,))
 
     with pytest.raises(GoldenError, match="a golden row does not fit"):
-        Served(with_golden(golden.to_bytes()), threads=1, log_features=True)
+        Served(with_golden(golden.to_bytes()), Serving(Settings()))
 
 
 def test_served_accepts_its_own_golden_rows() -> None:
     """The rows a trainer wrote are reproduced, missing and unknown values included."""
-    served = Served(toy_bundle(), threads=1, log_features=True)
+    served = Served(toy_bundle(), Serving(Settings()))
     golden = read_golden(toy_bundle())
 
     assert served.score(golden.records[0]) == pytest.approx(golden.scores[0], abs=1e-9)

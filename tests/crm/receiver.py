@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.serving.prediction import Prediction
 from mlembed.telemetry.ids import SEQUENCE
+from mlembed.telemetry.source import Source
 from mlembed_crm import Action, Delivery, Outbox, Retries, Rule, Webhook, score_at_least
 
 if TYPE_CHECKING:
@@ -167,7 +168,10 @@ def prediction(
     reason: Reason = "ok",
 ) -> Prediction:
     """Return a prediction as a model gives it."""
-    return Prediction(score, None, model, "1.2.0", time.time_ns(), SEQUENCE.next(), reason, "", key)
+    source = Source(model, "1.2.0", "", (), log_features=False)
+    return Prediction(
+        (source, time.time_ns(), SEQUENCE.next(), 0, score, reason, "", key, None, None, None, 1.0)
+    )
 
 
 def action(key: str | None = "c-1", score: float = 0.9, rule: Rule = RULE) -> Action:

@@ -74,7 +74,7 @@ def test_a_payment_is_decided_logged_and_reported(tmp_path: Path) -> None:
     assert set(decision) == FIELDS
     assert (decision["id"], decision["version"], decision["reason"]) == ("p-1", "1.0.0", "ok")
     (prediction,) = logged(tmp_path, "mlembed.prediction")
-    assert json.loads(prediction["body"]["stringValue"])["y"]["score"] == [decision["score"]]
+    assert prediction["payload"]["y"]["score"] == [decision["score"]]
     attributes = [
         {item["key"]: next(iter(item["value"].values())) for item in record["attributes"]}
         for record in logged(tmp_path, "mlembed.outcome")

@@ -322,7 +322,7 @@ def test_encoder_compiles_no_text_of_a_manifest(kind: Any, rest: dict[str, Any])
     """Names, units and categories are data in the compiled code, whatever they hold."""
     encoder = Encoder(EVIL, [Column(name=EVIL, kind=kind, **rest), *COLUMNS])
 
-    for function in (encoder._from_mapping, encoder._from_object):
+    for function in (encoder.encode_dict, encoder._encode_object):
         assert not any(isinstance(item, str) and "abort" in item for item in _sources(function))
 
 

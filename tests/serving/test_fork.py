@@ -13,7 +13,7 @@ import pytest
 
 from bundles import RECORD, toy_bundle
 from processes import unmeasured
-from serving.logs import events
+from serving.logs import attributes_of, events, read_lines
 
 if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry
@@ -55,9 +55,8 @@ def pids_in_log(folder: Path) -> dict[int, set[str]]:
             (resource,) = json.loads(line)["resourceLogs"]
             attributes = {a["key"]: a["value"] for a in resource["resource"]["attributes"]}
             assert attributes["process.pid"] == {"intValue": str(pid)}
-            for record in resource["scopeLogs"][0]["logRecords"]:
-                keys = {a["key"]: a["value"] for a in record["attributes"]}
-                found.setdefault(pid, set()).add(keys["mlembed.prediction.id"]["stringValue"])
+        for record in read_lines(path.read_bytes()):
+            found.setdefault(pid, set()).add(attributes_of(record)["mlembed.prediction.id"])
     return found
 
 

@@ -13,8 +13,9 @@ from bundles import RECORD, toy_bundle, toy_table
 from mlembed.bundle.bundle import pack
 from mlembed.errors import BundleError, GoldenError
 from mlembed.serving.batch import encode_columns
-from mlembed.serving.loading import Served
+from mlembed.serving.loading import Served, Serving
 from mlembed.serving.session import Session
+from mlembed.settings import Settings
 from serving.graphs import picking_bundle
 from serving.rows import ENCODER, encode
 
@@ -36,7 +37,7 @@ def bare_graph(kind: int, shape: list[str | int], outputs: list[str | int] | Non
 
 def served(bundle: Bundle) -> Served:
     """Bring *bundle* into service."""
-    return Served(bundle, threads=1, log_features=True)
+    return Served(bundle, Serving(Settings()))
 
 
 def test_row_gives_what_a_matrix_gives() -> None:

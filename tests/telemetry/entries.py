@@ -6,13 +6,16 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from mlembed.columns import Column
-from mlembed.telemetry.events import Entry, Outcome, Source
+from mlembed.telemetry.events import Entry, Outcome
 from mlembed.telemetry.ids import SEQUENCE
+from mlembed.telemetry.source import Source
 from serving.logs import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from mlembed.telemetry.events import Call
 
 COLUMNS = (
     Column(name="age", kind="number", nullable=True),
@@ -38,7 +41,7 @@ SOURCE = source_of()
 
 def make_entry(
     row: Sequence[float] | Any = ROW, unknown: Mapping[str, Any] | None = None, **values: Any
-) -> Entry:
+) -> Call:
     """Return a good prediction; *values* replace its fields.
 
     Args:
@@ -59,8 +62,9 @@ def make_entry(
         "row": cells,
         "unknown": unknown,
         "span": None,
+        "rate": 1.0,
     }
-    return Entry(**{**fields, **values})
+    return tuple(Entry(**{**fields, **values}))
 
 
 def make_outcome(**values: Any) -> Outcome:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import mlembed
 from bundles import RECORD
-from serving.logs import records
+from serving.logs import events, records
 from telemetry.entries import ROW, make_entry, make_outcome
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def test_host_gets_features_only_where_it_asked(
 
     (event,) = host.events()
     assert json.loads(event.body)["f"]["town"] == ["oslo"]
-    (local,) = records(settings.log_dir)
-    assert json.loads(local["body"]["stringValue"]).keys() == {"y"}
+    (local,) = events(settings.log_dir)
+    assert local["body"].keys() == {"y"}
 
 
 def test_host_gets_the_event_of_an_outcome(host: Host, model: Model) -> None:
@@ -80,7 +80,7 @@ def test_host_gets_metrics(host: Host, recorder: Recorder) -> None:
     recorder.append(make_entry(latency_ns=2_000_000))
     recorder.append(make_entry(np.array([ROW] * 5), score=np.zeros(5)))
     recorder.append(make_entry(None, reason="fallback", error="SchemaError"))
-    recorder.append(make_outcome())
+    recorder.append_outcome(make_outcome())
     recorder._lose("store", 3, OSError("full"))
     assert recorder.flush()
 

@@ -7,7 +7,7 @@ import decimal
 import json
 import math
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,29 +16,41 @@ from hypothesis import strategies as st
 
 from mlembed.columns import Column
 from mlembed.errors import OutcomeError
-from mlembed.telemetry.events import (
-    log_line,
-    make_outcome,
-    outcome_record,
-    prediction_record,
-    unknown_source,
-)
+from mlembed.telemetry.events import Entry, make_outcome, outcome_record
+from mlembed.telemetry.lines import log_line, prediction_records
+from mlembed.telemetry.source import unknown_source
+from serving.logs import read_lines
 from telemetry.entries import COLUMNS, DIGEST, ROW, SOURCE, TIME_NS, make_entry, source_of
 from telemetry.entries import make_outcome as an_outcome
+
+if TYPE_CHECKING:
+    from mlembed.telemetry.events import Call
 
 ANY_TEXT = st.text(st.characters())  # half surrogate pairs and control characters among them
 NUMBERS = tuple(Column(name=f"c{i}", kind="number", nullable=True) for i in range(3))
 
 
-def body(record: str) -> dict[str, Any]:
-    """Return the payload of a log record."""
-    payload: dict[str, Any] = json.loads(json.loads(record)["body"]["stringValue"])
+def prediction_record(call: Call) -> bytes:
+    """Return the lines that hold *call*: what its rows mean, and its record."""
+    source = call[0]
+    lines = [
+        log_line([source.description(TIME_NS)], source.scope),
+        log_line(prediction_records(source, [call]), source.scope),
+    ]
+    return b"".join(lines)
+
+
+def body(lines: bytes) -> dict[str, Any]:
+    """Return the payload of the only prediction in *lines*."""
+    (record,) = read_lines(lines)
+    payload: dict[str, Any] = record["payload"]
     return payload
 
 
-def attributes(record: str) -> dict[str, Any]:
-    """Return the attributes of a log record, each as its one typed value."""
-    return {item["key"]: item["value"] for item in json.loads(record)["attributes"]}
+def attributes(record: bytes) -> dict[str, Any]:
+    """Return the attributes of a log record or line, each as its one typed value."""
+    found = read_lines(record)[0] if b"resourceLogs" in record else json.loads(record)
+    return {item["key"]: item["value"] for item in found["attributes"]}
 
 
 def logged(value: float) -> float | None:
@@ -56,19 +68,19 @@ def test_prediction_record_says_all() -> None:
     entry = make_entry(key="c-1")
     record = prediction_record(entry)
 
-    assert json.loads(record)["eventName"] == "mlembed.prediction"
-    assert json.loads(record)["timeUnixNano"] == str(TIME_NS)
+    (found,) = read_lines(record)
+    assert found["eventName"] == "mlembed.prediction"
+    assert found["timeUnixNano"] == str(TIME_NS)
     assert attributes(record) == {
         "mlembed.model.name": {"stringValue": "toy"},
         "mlembed.model.version": {"stringValue": "1.2.0"},
         "mlembed.model.digest": {"stringValue": DIGEST},
-        "mlembed.prediction.id": {"stringValue": entry.id},
-        "mlembed.prediction.count": {"intValue": "1"},
-        "mlembed.prediction.reason": {"stringValue": "ok"},
+        "mlembed.prediction.id": {"stringValue": Entry(*entry).id},
         "mlembed.prediction.key": {"stringValue": "c-1"},
+        "mlembed.prediction.score": {"doubleValue": 0.25},
         "mlembed.latency": {"doubleValue": 1.2345e-05},
-        "mlembed.sampling.rate": {"doubleValue": 1.0},
-        "mlembed.payload.encoding": {"stringValue": "columns.v1"},
+        "mlembed.payload.encoding": {"stringValue": "rows.v1"},
+        "mlembed.payload.layout": {"stringValue": SOURCE.layout},
     }
     assert body(record) == {
         "f": {
@@ -127,7 +139,7 @@ def test_prediction_record_without_features() -> None:
     record = prediction_record(make_entry(source=source_of(log_features=False)))
 
     assert body(record) == {"y": {"score": [0.25]}}
-    assert "oslo" not in record
+    assert b"oslo" not in record
 
 
 @given(cells=st.tuples(st.floats(), st.floats(), st.floats()), score=st.floats())
@@ -153,11 +165,11 @@ def test_prediction_record_keeps_every_text(word: str, key: str, name: str) -> N
         prediction_record(make_entry((0.0,), source=source, key=key)),
         outcome_record(an_outcome(key=key, value=word)),
     ]
-    line = log_line(records)
 
-    assert line.isascii()
-    assert line.count("\n") == line.endswith("\n") == 1
-    assert len(line.splitlines()) == 1
+    for lines, count in zip(records, (2, 2, 0), strict=True):
+        assert lines.isascii()
+        assert len(lines.decode().splitlines()) == max(count, 1)
+        assert lines.count(b"\n") == count
     assert body(records[0])["f"]["x"] == [cleaned(word)]
     assert body(records[1])["f"]["x"] == [cleaned(name)]
     assert attributes(records[0])["mlembed.prediction.key"] == {"stringValue": cleaned(key)}
@@ -262,4 +274,4 @@ def test_make_outcome_refuses_a_time_without_zone() -> None:
 def test_source_writes_columns_in_its_order() -> None:
     """The payload follows the bundle's columns, so that two events are read alike."""
     assert list(body(prediction_record(make_entry()))["f"]) == [column.name for column in COLUMNS]
-    assert SOURCE.attributes(make_entry())["mlembed.model.digest"] == DIGEST
+    assert SOURCE.scope["mlembed.model.digest"] == DIGEST

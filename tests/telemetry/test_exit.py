@@ -167,7 +167,7 @@ def test_host_exporter_that_hangs_does_not_hold_the_exit(tmp_path: Path) -> None
     fill("x", 10)
     assert not recorder.flush(0.2)
     fill("later", 5000)
-    print(len(recorder._queue) > 0)
+    print(len(recorder.queue) > 0)
     """
 
     assert run_script(script, tmp_path, "600").splitlines() == ["hangs", "True"]

@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 from opentelemetry.proto_json.logs.v1.logs import LogRecord, LogsData
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from mlembed.telemetry.bridge import HostTelemetry
-from mlembed.telemetry.events import log_line, outcome_record, prediction_record
+from mlembed.telemetry.events import OUTCOME, PREDICTION, Entry, outcome_record
+from mlembed.telemetry.lines import log_line, prediction_record, prediction_records
 from mlembed.telemetry.otlpjson import log_record, plain, whole_text
-from telemetry.entries import make_entry, make_outcome
+from telemetry.entries import SOURCE, make_entry, make_outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from mlembed.telemetry.events import Entry, Outcome
-    from telemetry.conftest import Setup
 
 SPAN = SpanContext(0x0AF7651916CD43DD8448EB211C80319C, 0x00F067AA0BA902B7, is_remote=False)
 SAMPLED = SpanContext(SPAN.trace_id, SPAN.span_id, is_remote=True, trace_flags=TraceFlags(1))
@@ -48,62 +46,69 @@ OUTCOMES = {
 }
 
 
-def official(path: Path, set_up: Setup, entries: list[Entry], outcomes: list[Outcome]) -> list[Any]:
-    """Return the records that the official exporter wrote for the same events."""
+def official(path: Path, time_ns: int, event: str, body: bytes | None, attributes: Any) -> Any:
+    """Return the record that the official exporter wrote for the same event."""
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(path)))
-    set_up(provider)
-    bridge = HostTelemetry(export_features=True)
-    bridge.look()
-    for entry in entries:
-        bridge.log_prediction(entry)
-    for outcome in outcomes:
-        bridge.log_outcome(outcome)
+    provider.get_logger("mlembed").emit(
+        timestamp=time_ns,
+        severity_number=SeverityNumber.INFO,
+        body=body,
+        attributes=attributes,
+        event_name=event,
+    )
     provider.shutdown()
-    return [
-        record
-        for line in path.read_text().splitlines()
-        for record in json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
-    ]
+    (line,) = path.read_text().splitlines()
+    (record,) = json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    return record
 
 
 def meaning(record: dict[str, Any]) -> dict[str, Any]:
-    """Return *record* as the protocol's types read it, defaults left out, attributes by name."""
+    """Return *record* as the protocol's types read it, defaults left out, attributes by name.
+
+    The exporter stamps each record with the time at which it saw it.
+    """
     message = LogRecord.from_dict(record).to_dict()
     message["attributes"] = {item["key"]: item["value"] for item in message["attributes"]}
+    message.pop("observedTimeUnixNano", None)
     return {key: value for key, value in message.items() if value not in (0, "", {}, None)}
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_prediction_record_equals_the_official_exporter(
-    tmp_path: Path, set_up: Setup, name: str
-) -> None:
-    """Our line and the exporter's mean the same prediction, trace and all."""
-    ours = json.loads(prediction_record(ENTRIES[name]))
+def test_prediction_record_equals_the_official_exporter(tmp_path: Path, name: str) -> None:
+    """Our line, written the short way or the long, and the exporter's mean the same prediction."""
+    entry = Entry(*ENTRIES[name])
+    attributes = entry.source.attributes(entry) | entry.source.unknown(entry)
+    if entry.row is None:
+        attributes["mlembed.payload.encoding"] = "scores.v1"
 
-    (theirs,) = official(tmp_path / "official.jsonl", set_up, [ENTRIES[name]], [])
+    body = entry.source.rows(entry)
+    theirs = official(tmp_path / "x.jsonl", entry.time_ns, PREDICTION, body, attributes)
 
-    assert meaning(ours) == meaning(theirs)
+    (short,) = prediction_records(entry.source, [ENTRIES[name]])
+    for ours in (short, prediction_record(entry)):
+        trace = {"traceId", "spanId", "flags"}
+        untraced = {k: v for k, v in json.loads(ours).items() if k not in trace}
+        assert meaning(untraced) == meaning(theirs)
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_outcome_record_equals_the_official_exporter(
-    tmp_path: Path, set_up: Setup, name: str
-) -> None:
+def test_outcome_record_equals_the_official_exporter(tmp_path: Path, name: str) -> None:
     """Our line and the exporter's mean the same outcome."""
-    ours = json.loads(outcome_record(OUTCOMES[name]))
+    outcome = OUTCOMES[name]
+    ours = json.loads(outcome_record(outcome))
 
-    (theirs,) = official(tmp_path / "official.jsonl", set_up, [], [OUTCOMES[name]])
+    theirs = official(tmp_path / "x.jsonl", outcome.time_ns, OUTCOME, None, outcome.attributes())
 
     assert meaning(ours) == meaning(theirs)
 
 
 def test_log_line_is_read_by_the_protocols_types() -> None:
     """A whole line is one `LogsData`, with the process as resource and mlembed as scope."""
-    records = [prediction_record(entry) for entry in ENTRIES.values()]
+    records = prediction_records(SOURCE, list(ENTRIES.values()))
     records += [outcome_record(outcome) for outcome in OUTCOMES.values()]
 
-    data = LogsData.from_json(log_line(records))
+    data = LogsData.from_json(log_line(records, SOURCE.scope))
 
     (resource,) = data.resource_logs
     (scope,) = resource.scope_logs
@@ -111,6 +116,7 @@ def test_log_line_is_read_by_the_protocols_types() -> None:
     assert {item.key for item in resource.resource.attributes} == {"host.name", "process.pid"}
     assert scope.scope is not None
     assert scope.scope.name == "mlembed"
+    assert {item.key for item in scope.scope.attributes} == SOURCE.scope.keys()
     assert len(scope.log_records) == len(records)
     assert [record.to_dict() for record in scope.log_records] == [
         LogRecord.from_dict(json.loads(record)).to_dict() for record in records
@@ -119,7 +125,7 @@ def test_log_line_is_read_by_the_protocols_types() -> None:
 
 def test_log_record_writes_trace_ids_in_hex() -> None:
     """OTLP-JSON takes trace and span ids as hex, unlike other bytes, and keeps leading zeros."""
-    record = json.loads(prediction_record(make_entry(span=SAMPLED)))
+    record = json.loads(prediction_record(Entry(*make_entry(span=SAMPLED))))
 
     assert record["traceId"] == "0af7651916cd43dd8448eb211c80319c"
     assert record["spanId"] == "00f067aa0ba902b7"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import threading
@@ -19,8 +18,8 @@ from bundles import RECORD
 from mlembed.telemetry import recorder as module
 from mlembed.telemetry import store
 from mlembed.telemetry.recorder import Recorder, recorder_for
-from serving.logs import records, wait_until
-from telemetry.entries import keys, make_entry, make_outcome, source_of
+from serving.logs import attributes_of, read_lines, records, wait_until
+from telemetry.entries import SOURCE, keys, make_entry, make_outcome, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry
     from mlembed.settings import Settings
 
-ROOM = 64  # waiting records a recorder with the least memory has room for
+ROOM = 65_536 // SOURCE.entry_bytes  # what a recorder with the least memory has room for
+SURE = int(0.8 * ROOM)  # and what it takes unsampled
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def fill(recorder: Recorder, count: int) -> None:
 def test_recorder_writes_in_the_order_of_calls(recorder: Recorder) -> None:
     """Predictions are written as they came, and outcomes beside them."""
     fill(recorder, 50)
-    recorder.append(make_outcome())
+    recorder.append_outcome(make_outcome())
     assert recorder.flush()
 
     assert keys(recorder.settings.log_dir)[:50] == [str(number) for number in range(50)]
@@ -143,16 +143,53 @@ def test_flush_of_nothing_returns_at_once(recorder: Recorder) -> None:
     assert recorder.flush(0.0)
 
 
-def test_append_drops_and_counts_what_does_not_fit(recorder: Recorder) -> None:
-    """Beyond its room the newest records are dropped, and each is counted."""
-    fill(recorder, ROOM + 36)
-    assert recorder.dropped == {"queue_full": 36}
+def test_append_samples_and_counts_what_does_not_fit(recorder: Recorder) -> None:
+    """From 80 % of its room a known share is kept, at the end nothing, and each loss is counted."""
+    fill(recorder, 1_000)
+    dropped = dict(recorder.dropped)
     assert recorder.flush()
-    assert keys(recorder.settings.log_dir) == [str(number) for number in range(ROOM)]
+
+    found = records(recorder.settings.log_dir)
+    rates = [attributes_of(record).get("mlembed.sampling.rate", 1.0) for record in found]
+    assert len(found) <= ROOM
+    assert keys(recorder.settings.log_dir)[:SURE] == [str(number) for number in range(SURE)]
+    assert rates[:SURE] == [1.0] * SURE
+    assert set(rates[SURE + 1 :]) <= {0.5, 0.25, 0.125, 0.0625}
+    assert dropped.keys() == {"sampled", "queue_full"}
+    assert len(found) + sum(dropped.values()) == 1_000
 
     recorder.append(make_entry(key="later"))
     assert recorder.flush()
     assert keys(recorder.settings.log_dir)[-1] == "later"
+
+
+def test_sampling_is_unbiased(settings: Settings) -> None:
+    """Each kept prediction stands for 1 / rate, so counts and shares stay what they were."""
+    recorder = recorder_for(
+        dataclasses.replace(settings, queue_bytes=2**23, flush_seconds=600, log_features=False)
+    )
+    with recorder._writing:  # nothing is taken out meanwhile
+        for number in range(30_000):
+            recorder.append(make_entry(score=float(number % 2)))
+    assert recorder.dropped.keys() == {"sampled"}
+    assert recorder.flush(20)
+
+    found = [attributes_of(record) for record in records(settings.log_dir)]
+    weights = [1 / item.get("mlembed.sampling.rate", 1.0) for item in found]
+    odd = [w * item["mlembed.prediction.score"] for w, item in zip(weights, found, strict=True)]
+    assert len(found) < 20_000
+    assert sum(weights) == pytest.approx(30_000, rel=0.05)
+    assert sum(odd) == pytest.approx(15_000, rel=0.05)
+
+
+def test_errors_are_kept_where_predictions_are_sampled(recorder: Recorder) -> None:
+    """What failed is kept as long as there is room at all."""
+    fill(recorder, SURE + 2)
+    for number in range(5):
+        recorder.append(make_entry(None, key=f"e{number}", reason="error", error="SchemaError"))
+    assert recorder.flush()
+
+    assert keys(recorder.settings.log_dir)[-5:] == [f"e{number}" for number in range(5)]
 
 
 def test_append_counts_exactly_from_many_threads(recorder: Recorder) -> None:
@@ -165,21 +202,21 @@ def test_append_counts_exactly_from_many_threads(recorder: Recorder) -> None:
     assert recorder.flush(20)
 
     kept = len(keys(recorder.settings.log_dir))
-    assert kept + recorder.dropped["queue_full"] == 16_000
-    assert ROOM <= kept <= ROOM + 8
+    assert kept + sum(recorder.dropped.values()) == 16_000
+    assert kept >= SURE
 
 
 def test_append_batch_counts_rows_with_their_size(recorder: Recorder) -> None:
     """Batches take no more memory than allowed, and room comes back when they are written."""
-    matrix = np.zeros((256, 5))
-    fitting = 65_536 // matrix.nbytes
-    entry = make_entry(matrix, score=np.zeros(256))
+    entry = make_entry(np.zeros((256, 5)), score=np.zeros(256))
+    fitting = 65_536 // (256 * 6 * 8 + SOURCE.entry_bytes)
     for _ in range(2):
         recorder.append_batch([entry] * (fitting + 4))
         assert recorder.flush()
 
-    assert recorder.dropped == {"queue_full": 8}
-    assert len(records(recorder.settings.log_dir)) == 2 * fitting
+    kept = len(records(recorder.settings.log_dir))
+    assert fitting * 0.8 * 2 <= kept <= fitting * 2
+    assert kept + sum(recorder.dropped.values()) == 2 * (fitting + 4)
 
 
 def test_append_never_waits_for_a_stuck_disk(
@@ -188,16 +225,16 @@ def test_append_never_waits_for_a_stuck_disk(
     """A disk that takes no byte costs records, counted, but no caller's time."""
     recorder.append(make_entry(key="first"))
     assert not recorder.flush(0.01)
-    wait_until(lambda: not recorder._queue, "the write that blocks")
+    wait_until(lambda: not recorder.queue, "the write that blocks")
 
     start = time.perf_counter()
-    fill(recorder, ROOM + 1_000)
+    fill(recorder, 1_000)
     assert not recorder.flush(0.05)
     assert time.perf_counter() - start < 5
 
-    assert recorder.dropped == {"queue_full": 1_000}
-    written = [json.loads(line) for line in stuck().splitlines()]
-    assert sum(len(line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]) for line in written) == 65
+    dropped = sum(recorder.dropped.values())
+    assert SURE <= 1_000 - dropped <= ROOM
+    assert len(read_lines(stuck())) == 1_001 - dropped
 
 
 def test_recorder_without_a_writable_directory(

@@ -44,9 +44,9 @@ def stem() -> str:
 
 def test_store_writes_open_files_and_renames_them(tmp_path: Path) -> None:
     """A file is `.open` while it is written and gets its final name when it is closed."""
-    store = Store(tmp_path)
-    store.write("toy", "one\n")
-    store.write("toy", "two\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"one\n", {})
+    store.write("toy", b"two\n", {})
     name = f"toy/{today()}/{stem()}-0.jsonl"
 
     assert files(tmp_path) == [f"{name}.open"]
@@ -57,9 +57,9 @@ def test_store_writes_open_files_and_renames_them(tmp_path: Path) -> None:
 
 def test_store_keeps_models_apart(tmp_path: Path) -> None:
     """Each model has its own directory."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, 2**30)
     for model in ("toy", "other"):
-        store.write(model, f"{model}\n")
+        store.write(model, f"{model}\n".encode(), {})
     store.close()
 
     assert [name.split("/")[0] for name in files(tmp_path)] == ["other", "toy"]
@@ -72,8 +72,8 @@ def test_store_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
     root = tmp_path / "state" / "log"
     before = os.umask(umask)
     try:
-        with contextlib.closing(Store(root)) as store:
-            store.write("toy", "line\n")
+        with contextlib.closing(Store(root, 2**30)) as store:
+            store.write("toy", b"line\n", {})
     finally:
         os.umask(before)
 
@@ -86,8 +86,8 @@ def test_store_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
 def test_store_leaves_the_modes_of_directories_that_exist(tmp_path: Path) -> None:
     """A host that shares its log with a group keeps its choice."""
     tmp_path.chmod(0o750)
-    with contextlib.closing(Store(tmp_path)) as store:
-        store.write("toy", "line\n")
+    with contextlib.closing(Store(tmp_path, 2**30)) as store:
+        store.write("toy", b"line\n", {})
 
     assert tmp_path.stat().st_mode & 0o777 == 0o750
 
@@ -101,8 +101,8 @@ def test_store_overwrites_no_file(tmp_path: Path, suffix: str) -> None:
     taken.write_bytes(gzip.compress(b"old\n"))
     content = taken.read_bytes()
 
-    store = Store(tmp_path)
-    store.write("toy", "new\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"new\n", {})
     store.close()
 
     assert taken.read_bytes() == content
@@ -112,9 +112,9 @@ def test_store_overwrites_no_file(tmp_path: Path, suffix: str) -> None:
 def test_store_begins_a_file_at_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that has its size is closed, and no line is split."""
     monkeypatch.setattr(module, "MAX_FILE_BYTES", 10)
-    store = Store(tmp_path)
+    store = Store(tmp_path, 2**30)
     for number in range(6):
-        store.write("toy", f"line {number}\n")
+        store.write("toy", f"line {number}\n".encode(), {})
     store.close()
 
     assert len(files(tmp_path)) == 3
@@ -124,9 +124,9 @@ def test_store_begins_a_file_at_its_size(tmp_path: Path, monkeypatch: pytest.Mon
 def test_store_begins_a_file_at_its_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is closed when its hour is over, so that readers soon find it whole."""
     monkeypatch.setattr(module, "MAX_FILE_SECONDS", 0.0)
-    store = Store(tmp_path)
-    store.write("toy", "one\n")
-    store.write("toy", "two\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"one\n", {})
+    store.write("toy", b"two\n", {})
     store.close()
 
     assert len(files(tmp_path)) == 2
@@ -148,10 +148,10 @@ def test_store_begins_a_directory_at_midnight(
             return cls(*moment.timetuple()[:6], tzinfo=tz)
 
     monkeypatch.setattr(module, "dt", types.SimpleNamespace(datetime=Clock, UTC=dt.UTC))
-    store = Store(tmp_path)
-    store.write("toy", "before\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"before\n", {})
     Clock.moment += dt.timedelta(seconds=1)
-    store.write("toy", "after\n")
+    store.write("toy", b"after\n", {})
     store.close()
 
     assert [name.split("/")[1] for name in files(tmp_path)] == ["dt=2026-03-04", "dt=2026-03-05"]
@@ -166,12 +166,12 @@ def test_store_leaves_no_empty_file(tmp_path: Path) -> None:
     from mlembed.telemetry.store import Store
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    store = Store(Path(sys.argv[1]))
+    store = Store(Path(sys.argv[1]), 2**30)
     for limit in (0, 5, 100):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         for number in range(3):
             try:
-                store.write("toy", f"a line {number}\\n")
+                store.write("toy", f"a line {number}\\n".encode(), {})
             except OSError as error:
                 print(error.strerror)
     store.close()
@@ -187,13 +187,13 @@ def test_store_leaves_no_empty_file(tmp_path: Path) -> None:
 
 def test_store_goes_on_after_a_failed_write(tmp_path: Path) -> None:
     """A write that fails, as where a daemon closed all files, is told; the next begins a new one."""
-    store = Store(tmp_path)
-    store.write("toy", "one\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"one\n", {})
     os.close(store._files["toy"]._file.fileno())
 
     with pytest.raises(OSError, match="Bad file descriptor"):
-        store.write("toy", "two\n")
-    store.write("toy", "three\n")
+        store.write("toy", b"two\n", {})
+    store.write("toy", b"three\n", {})
     store.close()
 
     assert lines(tmp_path) == ["one", "three"]
@@ -202,13 +202,13 @@ def test_store_goes_on_after_a_failed_write(tmp_path: Path) -> None:
 
 def test_store_survives_a_removed_directory(tmp_path: Path) -> None:
     """Who deletes the log under a running host loses what was in it, and closing raises nothing."""
-    store = Store(tmp_path)
-    store.write("toy", "one\n")
+    store = Store(tmp_path, 2**30)
+    store.write("toy", b"one\n", {})
     for path in sorted(tmp_path.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
 
     store.close()
-    store.write("toy", "two\n")
+    store.write("toy", b"two\n", {})
     store.close()
 
     assert lines(tmp_path) == ["two"]
@@ -225,9 +225,9 @@ def test_store_of_many_processes(tmp_path: Path) -> None:
     for child in range(4):
         pid = os.fork()
         if pid == 0:
-            store = Store(Path(sys.argv[1]))
+            store = Store(Path(sys.argv[1]), 2**30)
             for number in range(200):
-                store.write("toy", f"{child} {number} {'x' * 500}\\n")
+                store.write("toy", f"{child} {number} {'x' * 500}\\n".encode(), {})
             store.close()
             os._exit(0)
         children.append(pid)
@@ -245,8 +245,8 @@ def test_store_of_many_processes(tmp_path: Path) -> None:
 
 def test_store_abandon_leaves_the_file_to_its_process(tmp_path: Path) -> None:
     """A forked child neither renames nor removes what its parent writes."""
-    parent, child = Store(tmp_path), Store(tmp_path)
-    parent.write("toy", "one\n")
+    parent, child = Store(tmp_path, 2**30), Store(tmp_path, 2**30)
+    parent.write("toy", b"one\n", {})
     child._files.update(parent._files)
 
     child.abandon()
