@@ -14,6 +14,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
+from mlembed.telemetry.events import OUTCOME, PREDICTION
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -23,7 +25,7 @@ _LEVEL = 1  # base64 hardly gains from more
 _GZIP = 31  # zlib's window size that writes a gzip header
 _STALE_SECONDS = 2 * 3600.0  # a file is written for an hour at most
 _CLOSED = (".jsonl", ".jsonl.gz")
-_EVENT = b'"eventName":"mlembed.'
+_EVENTS = (f'"eventName":"{PREDICTION}"'.encode(), f'"eventName":"{OUTCOME}"'.encode())
 
 
 class Archive:
@@ -106,16 +108,13 @@ def _files(root: Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def _counts(path: Path) -> Iterator[int]:
-    """Yield the number of events in each piece of the file at *path*."""
+    """Yield the number of predictions and outcomes in each line of the file at *path*."""
     with contextlib.ExitStack() as stack:
         file: BinaryIO | gzip.GzipFile = stack.enter_context(path.open("rb"))
         if path.suffix == ".gz":
             file = stack.enter_context(gzip.GzipFile(fileobj=file))
-        rest = b""
-        while piece := file.read(_PIECE_BYTES):
-            piece = rest + piece
-            yield piece.count(_EVENT)
-            rest = piece[len(piece) - len(_EVENT) + 1 :]
+        for line in file:
+            yield sum(map(line.count, _EVENTS))
 
 
 def _compress(path: Path) -> Iterator[None]:

@@ -271,6 +271,8 @@ class Recorder:
         if freed:
             with self._counting:
                 self._sized_bytes -= freed
+        if flushed:
+            self._writer.settle()
         for event in flushed:
             event.set()
 

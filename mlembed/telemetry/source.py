@@ -172,10 +172,11 @@ class Source:
         matrix = self._redaction.apply(self.matrix(entry), unknown)
         parts = []
         for i, (quoted, name, write) in enumerate(self._writers):
-            written = [write(cell) for cell in matrix[:, i].tolist()]
+            cells: list[Any] = matrix[:, i].tolist()
             if write is _hashed:
-                written = [_hashed(cell) for cell in matrix[:, i].view(np.uint64).tolist()]
-            elif name in self._redaction.raw:
+                cells = matrix[:, i].view(np.uint64).tolist()
+            written = [write(cell) for cell in cells]
+            if name in self._redaction.raw:
                 for row, value in strange.get(name, {}).items():
                     written[row] = json.dumps(whole_text(value))
             parts.append(f"{quoted}:[{','.join(written)}]")

@@ -58,16 +58,16 @@ class Bins:
         """Return how many *cells*, `(n,)`, fall into each bin."""
         n_bins = len(self.labels)
         if self._places is not None:
-            last = len(self._places) - 1
-            codes = np.nan_to_num(cells, nan=last, posinf=last - 1, neginf=last - 1)
-            found = self._places[np.clip(codes, 0, last).astype(np.intp)]
-            return np.bincount(found, minlength=n_bins)
+            missing, others = len(self._places) - 1, len(self._places) - 2
+            codes = np.where((cells >= 0) & (cells < others), cells, others)
+            codes[np.isnan(cells)] = missing
+            return np.bincount(self._places[codes.astype(np.intp)], minlength=n_bins)
         found = np.searchsorted(self.edges, cells, side="right")
         counts = np.bincount(found, minlength=n_bins)
-        missing = np.count_nonzero(np.isnan(cells))
-        if missing:  # NaN sorts behind the last edge
-            counts[len(self.edges)] -= missing
-            counts[-1] = missing
+        n_missing = np.count_nonzero(np.isnan(cells))
+        if n_missing:  # NaN sorts behind the last edge
+            counts[len(self.edges)] -= n_missing
+            counts[-1] = n_missing
         return counts
 
 

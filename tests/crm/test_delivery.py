@@ -63,8 +63,8 @@ def test_refused_action_is_dead_with_its_reason(
 ) -> None:
     """A refusal ends an action loudly, and the next one of its key goes on."""
     receiver.answers.append(answer(status))
-    outbox.enqueue(action())
-    outbox.enqueue(action())
+    outbox.enqueue(action("customer"))  # in no id, which is hexadecimal
+    outbox.enqueue(action("customer"))
 
     assert delivery(outbox, receiver).run_once() == Delivered(sent=1, dead=1)
 
@@ -72,7 +72,7 @@ def test_refused_action_is_dead_with_its_reason(
     assert f"HTTP {status}" in dead.last_error
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert dead.id in caplog.text
-    assert "c-1" not in caplog.text
+    assert "customer" not in caplog.text
 
 
 def test_receiver_down_then_up(outbox: Outbox) -> None:

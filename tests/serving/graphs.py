@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from bundles import toy_bundle
 from mlembed.bundle.bundle import pack
@@ -44,6 +45,52 @@ def graph_bundle(
     """Pack the graph that *build* makes from `x`, with one golden row."""
     builder = Builder(1)
     model = serialize(builder.model(build(builder), "score", 1))
+    return packed(model, golden, score, version=version)
+
+
+def slow_bundle(*, version: str = "1.0.0") -> Bundle:
+    """Return a bundle that counts to x, one turn of a loop at a time; its score is x."""
+    i = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    go = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+    count = helper.make_tensor_value_info("count", TensorProto.DOUBLE, [])
+    more = helper.make_tensor_value_info("more", TensorProto.DOUBLE, [])
+    again = helper.make_tensor_value_info("again", TensorProto.BOOL, [])
+    one = helper.make_tensor("one", TensorProto.DOUBLE, [], [1.0])
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["count", "one"], ["more"]),
+            helper.make_node("Identity", ["go"], ["again"]),
+        ],
+        "turn",
+        [i, go, count],
+        [again, more],
+        [one],
+    )
+    zero = helper.make_tensor("zero", TensorProto.DOUBLE, [], [0.0])
+    yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+    width = helper.make_tensor("width", TensorProto.INT64, [2], [-1, 1])
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+            helper.make_node("Loop", ["turns", "yes", "zero"], ["counted"], body=body),
+            helper.make_node("Mul", ["x", "zero"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "counted"], ["flat"]),
+            helper.make_node("Reshape", ["flat", "width"], ["score"]),
+        ],
+        "slow",
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["N", 1])],
+        [helper.make_tensor_value_info("score", TensorProto.DOUBLE, ["N", 1])],
+        [zero, yes, width],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
+    ).SerializeToString()
+    return packed(bytes(model), 3.0, 3.0, version=version)
+
+
+def packed(model: bytes, golden: float, score: float, *, version: str) -> Bundle:
+    """Pack *model*, with one golden row."""
     manifest = dataclasses.replace(
         toy_bundle().manifest, name="graph", version=version, columns=(X,), features=("x",)
     )

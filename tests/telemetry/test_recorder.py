@@ -15,6 +15,7 @@ import pytest
 
 import mlembed
 from bundles import RECORD
+from mlembed.monitoring.log import read_log
 from mlembed.telemetry import recorder as module
 from mlembed.telemetry import store
 from mlembed.telemetry.recorder import Recorder, recorder_for
@@ -145,8 +146,9 @@ def test_flush_of_nothing_returns_at_once(recorder: Recorder) -> None:
 
 def test_append_samples_and_counts_what_does_not_fit(recorder: Recorder) -> None:
     """From 80 % of its room a known share is kept, at the end nothing, and each loss is counted."""
-    fill(recorder, 1_000)
-    dropped = dict(recorder.dropped)
+    with recorder._writing:  # nothing is taken out meanwhile
+        fill(recorder, 1_000)
+        dropped = dict(recorder.dropped)
     assert recorder.flush()
 
     found = records(recorder.settings.log_dir)
@@ -331,3 +333,27 @@ def test_append_survives_a_process_out_of_threads(
         assert recorder.flush()
 
     assert keys(recorder.settings.log_dir) == ["kept"]
+
+
+def test_recorder_compresses_what_it_closed_and_keeps_the_cap(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that goes on predicting has one open file, compressed ones, and no more than allowed."""
+    monkeypatch.setattr(store, "MAX_FILE_BYTES", 200_000)
+    settings = dataclasses.replace(settings, flush_seconds=0.01, log_bytes=2**20)
+    recorder = recorder_for(settings)
+    written = 0
+    while not recorder.dropped["disk_cap"]:
+        fill(recorder, 400)
+        assert recorder.flush(20)
+        written += 400
+        time.sleep(0.02)
+        assert written < 100_000
+    recorder.close()
+
+    names = [path.name for path in settings.log_dir.rglob("*.jsonl*")]
+    assert sum(name.endswith(".gz") for name in names) > len(names) / 2
+    assert sum(path.stat().st_size for path in settings.log_dir.rglob("*.jsonl*")) < 2**20 + 500_000
+    log = read_log(settings.log_dir, "toy")
+    assert len(log) + sum(recorder.dropped.values()) == written
+    assert log.torn == log.unreadable == 0
