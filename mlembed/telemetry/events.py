@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from opentelemetry.trace import SpanContext
 
-    from mlembed.telemetry.otlpjson import AttributeValue
+    from mlembed.telemetry.otlpjson import AttributeValue, Records
     from mlembed.telemetry.source import Source
 
     # An entry as the caller's thread makes it: the fields of `Entry`, in their order.
@@ -175,6 +175,6 @@ def _truth(value: Any) -> AttributeValue | None:
     return number if math.isfinite(number) else None
 
 
-def outcome_record(outcome: Outcome) -> bytes:
+def outcome_record(outcome: Outcome) -> Records:
     """Return the log record of *outcome* in OTLP-JSON."""
     return log_record(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)

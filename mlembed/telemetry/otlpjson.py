@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from binascii import b2a_base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,11 +21,18 @@ SEVERITY_NUMBER, SEVERITY_TEXT = 9, "INFO"
 _INT64 = 2**63
 
 
+class Records(NamedTuple):
+    """Some log records in OTLP-JSON, a comma between each two, and how many there are."""
+
+    data: bytes
+    n: int
+
+
 def logs_line(
     resource: Mapping[str, AttributeValue],
     scope: Mapping[str, str],
     attributes: Mapping[str, AttributeValue],
-    records: Iterable[bytes],
+    records: Iterable[Records],
 ) -> bytes:
     """Return one `LogsData` line.
 
@@ -40,7 +47,7 @@ def logs_line(
         f'{{"resourceLogs":[{{"resource":{{"attributes":{_attributes(resource)}}},'
         f'"scopeLogs":[{{"scope":{{{names}"attributes":{_attributes(attributes)}}},"logRecords":['
     )
-    return b"%b%b]}]}]}\n" % (head.encode(), b",".join(records))
+    return b"%b%b]}]}]}\n" % (head.encode(), b",".join([some.data for some in records]))
 
 
 def log_record(
@@ -49,7 +56,7 @@ def log_record(
     attributes: Mapping[str, AttributeValue],
     body: str | bytes | None,
     span: SpanContext | None,
-) -> bytes:
+) -> Records:
     """Return one log record.
 
     Args:
@@ -70,10 +77,11 @@ def log_record(
             f',"traceId":"{span.trace_id:032x}","spanId":"{span.span_id:016x}"'
             f',"flags":{int(span.trace_flags)}'
         )
-    return (
+    record = (
         f'{{"timeUnixNano":"{time_ns}","severityNumber":{SEVERITY_NUMBER},"eventName":"{name}",'
         f'{text}"attributes":{_attributes(attributes)}{trace}}}'
-    ).encode()
+    )
+    return Records(record.encode(), 1)
 
 
 def plain(value: Any) -> AttributeValue:

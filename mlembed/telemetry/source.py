@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlembed.columns import Column
     from mlembed.telemetry.events import Entry
-    from mlembed.telemetry.otlpjson import AttributeValue
+    from mlembed.telemetry.otlpjson import AttributeValue, Records
     from mlembed.telemetry.tally import Tally
 
 BUNDLE = "mlembed.bundle"
@@ -96,7 +96,7 @@ class Source:
         }
         self._unpack = struct.Struct(f"={self.n_columns}d").unpack
 
-    def description(self, time_ns: int) -> bytes:
+    def description(self, time_ns: int) -> Records:
         """Return the record that says what the columns of the logged rows are."""
         return log_record(BUNDLE, time_ns, {}, self._description, None)
 

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mlembed.telemetry.events import Entry, outcome_record
-from mlembed.telemetry.lines import log_line, prediction_records
+from mlembed.telemetry.lines import in_lines, log_line, prediction_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlembed.telemetry.bridge import HostTelemetry
     from mlembed.telemetry.events import Call, Outcome
-    from mlembed.telemetry.otlpjson import AttributeValue
+    from mlembed.telemetry.otlpjson import AttributeValue, Records
     from mlembed.telemetry.source import Source
     from mlembed.telemetry.store import Store
 
     Lose = Callable[[str, int, Exception], None]
 
-_LINE_BYTES = 512 * 1024  # collectors refuse lines of some MiB
 _TALLIED = 2048  # rows counted together
 
 T = TypeVar("T")
@@ -105,11 +104,11 @@ class Writer:
     def _store_lines(
         self,
         model: str,
-        records: Sequence[bytes],
+        records: Sequence[Records],
         scope: Mapping[str, AttributeValue],
         described: Mapping[str, Source],
     ) -> None:
-        for some in _lines(records):
+        for some in in_lines(records):
             heads = {
                 layout: (lambda source=source: _head(source))
                 for layout, source in described.items()
@@ -117,7 +116,7 @@ class Writer:
             try:
                 self._store.write(model, log_line(some, scope), heads)
             except Exception as error:  # noqa: BLE001  a log must never end its writer
-                self._lose("store", len(some), error)
+                self._lose("store", sum(part.n for part in some), error)
 
     def _traced(self, entry: Entry) -> Entry:
         try:
@@ -139,21 +138,6 @@ class Writer:
 
 def _head(source: Source) -> bytes:
     return log_line([source.description(time.time_ns())], source.scope)
-
-
-def _lines(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Part *records* into lines that collectors take."""
-    if sum(map(len, records)) <= _LINE_BYTES:
-        if records:
-            yield records
-        return
-    start = size = 0
-    for i, record in enumerate(records):
-        if size and size + len(record) > _LINE_BYTES:
-            yield records[start:i]
-            start, size = i, 0
-        size += len(record)
-    yield records[start:]
 
 
 def _tally(source: Source, calls: Sequence[Call]) -> None:

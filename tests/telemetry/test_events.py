@@ -163,7 +163,7 @@ def test_prediction_record_keeps_every_text(word: str, key: str, name: str) -> N
     records = [
         prediction_record(make_entry((1.0,), {"x": word}, source=source, key=key)),
         prediction_record(make_entry((0.0,), source=source, key=key)),
-        outcome_record(an_outcome(key=key, value=word)),
+        outcome_record(an_outcome(key=key, value=word)).data,
     ]
 
     for lines, count in zip(records, (2, 2, 0), strict=True):
@@ -194,7 +194,7 @@ def test_prediction_record_takes_any_key(key: Any, text: str) -> None:
     truth = make_outcome("toy", "", True, key, None, 0)  # noqa: FBT003  the truth
 
     assert attributes(record)["mlembed.prediction.key"] == {"stringValue": text}
-    assert attributes(outcome_record(truth))["mlembed.prediction.key"] == {"stringValue": text}
+    assert attributes(outcome_record(truth).data)["mlembed.prediction.key"] == {"stringValue": text}
 
 
 @pytest.mark.parametrize("score", [10**400, "high", [0.5], object(), np.float32(0.5), True])
@@ -222,7 +222,7 @@ def test_prediction_record_takes_any_fallback(score: Any) -> None:
 )
 def test_outcome_record_types_the_value(value: Any, typed: dict[str, Any]) -> None:
     """A class stays a class, a bool a bool, and every number is a double."""
-    record = outcome_record(make_outcome("toy", "id", value, "", None, 0))
+    record = outcome_record(make_outcome("toy", "id", value, "", None, 0)).data
 
     assert attributes(record)["mlembed.outcome.value"] == typed
 
@@ -230,7 +230,7 @@ def test_outcome_record_types_the_value(value: Any, typed: dict[str, Any]) -> No
 def test_outcome_record_says_all() -> None:
     """An outcome names its prediction or key, its time and its revision."""
     when = dt.datetime(2026, 3, 4, 17, 30, 0, 250_000, tzinfo=dt.UTC)
-    record = outcome_record(make_outcome("toy", "event/3", 0.5, "c-1", when, 2))
+    record = outcome_record(make_outcome("toy", "event/3", 0.5, "c-1", when, 2)).data
 
     assert json.loads(record)["eventName"] == "mlembed.outcome"
     assert "body" not in json.loads(record)
@@ -247,7 +247,7 @@ def test_outcome_record_says_all() -> None:
 @pytest.mark.parametrize("revision", [2**63, 2**70, -(2**63) - 1])
 def test_outcome_record_keeps_integers_readable(revision: int) -> None:
     """An integer beyond 64 bits, which no OTLP reader takes, is written as its text."""
-    record = outcome_record(an_outcome(revision=revision))
+    record = outcome_record(an_outcome(revision=revision)).data
 
     assert attributes(record)["mlembed.outcome.revision"] == {"stringValue": str(revision)}
 

@@ -88,7 +88,7 @@ def test_prediction_record_equals_the_official_exporter(tmp_path: Path, name: st
     (short,) = prediction_records(entry.source, [ENTRIES[name]])
     for ours in (short, prediction_record(entry)):
         trace = {"traceId", "spanId", "flags"}
-        untraced = {k: v for k, v in json.loads(ours).items() if k not in trace}
+        untraced = {k: v for k, v in json.loads(ours.data).items() if k not in trace}
         assert meaning(untraced) == meaning(theirs)
 
 
@@ -96,7 +96,7 @@ def test_prediction_record_equals_the_official_exporter(tmp_path: Path, name: st
 def test_outcome_record_equals_the_official_exporter(tmp_path: Path, name: str) -> None:
     """Our line and the exporter's mean the same outcome."""
     outcome = OUTCOMES[name]
-    ours = json.loads(outcome_record(outcome))
+    ours = json.loads(outcome_record(outcome).data)
 
     theirs = official(tmp_path / "x.jsonl", outcome.time_ns, OUTCOME, None, outcome.attributes())
 
@@ -119,13 +119,13 @@ def test_log_line_is_read_by_the_protocols_types() -> None:
     assert {item.key for item in scope.scope.attributes} == SOURCE.scope.keys()
     assert len(scope.log_records) == len(records)
     assert [record.to_dict() for record in scope.log_records] == [
-        LogRecord.from_dict(json.loads(record)).to_dict() for record in records
+        LogRecord.from_dict(json.loads(record.data)).to_dict() for record in records
     ]
 
 
 def test_log_record_writes_trace_ids_in_hex() -> None:
     """OTLP-JSON takes trace and span ids as hex, unlike other bytes, and keeps leading zeros."""
-    record = json.loads(prediction_record(Entry(*make_entry(span=SAMPLED))))
+    record = json.loads(prediction_record(Entry(*make_entry(span=SAMPLED))).data)
 
     assert record["traceId"] == "0af7651916cd43dd8448eb211c80319c"
     assert record["spanId"] == "00f067aa0ba902b7"
@@ -152,7 +152,7 @@ def test_log_record_is_always_readable(
 ) -> None:
     """Whatever stands in an attribute, the protocol's types read the record and its value."""
     attributes = {name: plain(value) for name, value in values.items()}
-    text = log_record("event", time_ns, attributes, body, None)
+    text = log_record("event", time_ns, attributes, body, None).data
 
     read = LogRecord.from_dict(json.loads(text))
 
