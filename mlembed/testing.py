@@ -16,6 +16,7 @@ from mlembed.serving import hooks
 from mlembed.serving.arrays import count_records
 from mlembed.serving.handle import override
 from mlembed.serving.loading import Scored
+from mlembed.telemetry.block import CLOSED
 from mlembed.telemetry.source import Source
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class _Canned:
         self.band = None
         self.run_seconds = 0.0
         self.encode_dict = self.encode
-        self.cells = memoryview(b"")
+        self.cells = bytearray()
+        self.block = CLOSED
         self.scores = (float(score),)
         self.decide = self.source.decide
         self._error = error
@@ -152,7 +154,7 @@ class _Canned:
     def new_row(self) -> _Canned:
         return self
 
-    def encode(self, _record: Any, _cells: memoryview) -> None:
+    def encode(self, _record: Any, _cells: bytearray) -> None:
         if self._error is not None:
             raise self._error
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mlembed.columns import Column
 
-    Encode = Callable[[Any, memoryview], dict[str, str] | None]
+    Encode = Callable[[Any, bytearray], dict[str, str] | None]
 
 _MAX = 1.7976931348623157e308
 _NUMBERS = frozenset({float, int, bool, np.float64})

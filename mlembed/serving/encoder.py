@@ -48,7 +48,7 @@ class Encoder:
             self.columns, self.codes, self._pack, operator.attrgetter, self._encode_slowly
         )
 
-    def encode(self, record: Any, cells: memoryview) -> Unknown | None:
+    def encode(self, record: Any, cells: bytearray) -> Unknown | None:
         """Write *record* into *cells*; `encode_dict` is the same for what is known to be a dict.
 
         Args:
@@ -75,7 +75,7 @@ class Encoder:
             problem = f"the record cannot be read: it raised {type(error).__name__}"
             raise SchemaError(self.title, (problem,)) from error
 
-    def _encode_slowly(self, record: Any, cells: memoryview) -> Unknown | None:
+    def _encode_slowly(self, record: Any, cells: bytearray) -> Unknown | None:
         values, unknown, problems = [], {}, []
         for column, codes in zip(self.columns, self.codes, strict=True):
             try:

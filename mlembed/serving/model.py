@@ -98,7 +98,7 @@ class Model:
         self._recorder = recorder_for(settings) if settings.log else None
         self._breaker = Breaker(ref.name, settings.breaker_failures, settings.breaker_seconds)
 
-    def predict(  # noqa: C901  every call in here costs a hundredth of the answer
+    def predict(  # noqa: C901, PLR0912  every call in here costs a hundredth of the answer
         self, record: Any, *, key: str | None = None
     ) -> Prediction:
         """Answer for one record.
@@ -134,40 +134,34 @@ class Model:
                 raise InferenceError(
                     f"{self.ref.name}@{served.version} gave no finite number; look at the record"
                 )
-            recorder = self._recorder
-            asked = bytes(cells) if recorder is not None else None
-            free.append(row)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
             return self._fall_back(error, time_ns, _perf_ns() - start, key)
         latency = _perf_ns() - start
         if breaker.failed:
             breaker.succeed()
-        source = served.source
+        source, recorder, block = served.source, self._recorder, row.block
         reason = "ok" if served.band is None else source.decide(score)[1]
-        sequence, span = SEQUENCE.next(), None
-        if recorder is not None and recorder.bridge.traces:
-            span = recorder.bridge.current_span()
-        call = (
-            source,
-            time_ns,
-            sequence,
-            latency,
-            score,
-            reason,
-            "",
-            key,
-            asked,
-            unknown,
-            span,
-            1.0,
-        )
-        if recorder is not None:
-            taken = len(recorder.queue) * source.entry_bytes
-            plain = unknown is None and (key is None or len(key) <= _SHORT)
-            if plain and taken < recorder.soft_bytes:
-                recorder.queue.append(call)
-            else:
-                recorder.press(call, _size(call))
+        slot = block.n
+        if slot >= block.room and recorder is not None:
+            block = recorder.next_block(row, source)
+            slot = block.n
+        is_plain = unknown is None and (key is None or len(key) <= _SHORT)
+        if slot < block.room and is_plain and reason == "ok":
+            if key is not None:
+                block.keys[slot] = key
+            source.pack(block.cells, slot * source.slot_bytes, cells, score, time_ns, latency)
+            block.n = slot + 1
+            call = (source, time_ns, block.first + slot, latency, score, reason, "", key)
+        else:
+            call = (source, time_ns, SEQUENCE.next(), latency, score, reason, "", key)
+            if recorder is not None:
+                span = recorder.bridge.current_span() if recorder.bridge.traces else None
+                whole = (*call, bytes(cells), unknown, span, 1.0)
+                if is_plain:
+                    recorder.append(whole)
+                else:
+                    recorder.press(whole, _size(whole))
+        free.append(row)
         answer = Prediction(call)
         if hooks.subscribed:
             hooks.notify(answer)
@@ -278,12 +272,10 @@ class Model:
         error, fallback = self._mapped(error), self.fallback
         score, reason = (None, "error") if isinstance(fallback, Raise) else (fallback, "fallback")
         why = f"{type(error).__name__}: {error}"
-        call = (
-            *(source, time_ns, SEQUENCE.next(), latency_ns, score, reason, why, key),
-            *(None, None, None, 1.0),
-        )
+        call = (source, time_ns, SEQUENCE.next(), latency_ns, score, reason, why, key)
         if self._recorder is not None:
-            self._recorder.press(call, _size(call))
+            whole = (*call, None, None, None, 1.0)
+            self._recorder.press(whole, _size(whole))
         if isinstance(fallback, Raise):
             raise error
         prediction = Prediction(call)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlembed.telemetry.ids import uuid7
 
+Reason = Literal["ok", "fallback", "abstain"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlembed.telemetry.events import Call
+    from mlembed.telemetry.source import Source
 
-Reason = Literal["ok", "fallback", "abstain"]
+    # Source, Unix time, sequence, latency, score, reason, error and key of a call.
+    Answer = tuple[Source | "Answered", int, int, int, Any, str, str, str | None]
 
 
 class Prediction:
@@ -19,8 +22,8 @@ class Prediction:
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: Call) -> None:
-        # What the recorder gets, too: one tuple is all that an answer costs.
+    def __init__(self, call: Answer) -> None:
+        # One tuple is all that an answer costs.
         self._call = call
 
     @property
@@ -106,10 +109,7 @@ class Prediction:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         model, version, time_ns, sequence, score, label, reason, error, key = state
         source = Answered(model, version, lambda _: (label, reason))
-        self._call = (
-            *(source, time_ns, sequence, 0, score),  # type: ignore[assignment]  # is read alike
-            *(reason, error, key, None, None, None, 1.0),
-        )
+        self._call = (source, time_ns, sequence, 0, score, reason, error, key)
 
     def _state(self) -> tuple[Any, ...]:
         """Return all that an answer says; what was asked stays where it was."""

@@ -21,13 +21,14 @@ import onnxruntime as ort
 
 from mlembed.errors import BundleError, InferenceError
 from mlembed.serving.deadline import Limit
+from mlembed.telemetry.block import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-_DOUBLE = "tensor(double)"
+_DOUBLE, _DOUBLE_BYTES = "tensor(double)", 8
 _BLOCK_CELLS, _LEAST_BLOCK = 40_000, 256
 # Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
 # from a thread that is gone. A signal's handler may fork in the thread that makes one.
@@ -44,12 +45,13 @@ class Row:
         timeout_seconds: Longest run; without end where it is None.
 
     Attributes:
-        cells: Writable bytes of the input row, `n_columns` native doubles.
+        block: Where its plain predictions wait to be logged.
+        cells: Bytes of the input row, `n_columns` native doubles.
         run: Runs the graph on the row; raises what the runtime raises, or PredictionTimeoutError.
         scores: The output as doubles, `n_outputs` long.
     """
 
-    __slots__ = ("_arrays", "cells", "run", "scores")
+    __slots__ = ("__weakref__", "_arrays", "block", "cells", "run", "scores")
 
     def __init__(
         self,
@@ -58,7 +60,9 @@ class Row:
         n_outputs: int,
         timeout_seconds: float | None,
     ) -> None:
-        x = np.zeros((1, n_columns))
+        self.block = CLOSED
+        self.cells = bytearray(_DOUBLE_BYTES * n_columns)  # never resized: x lies in it
+        x = np.frombuffer(self.cells).reshape(1, n_columns)
         y = np.zeros((1, n_outputs))
         binding = session.io_binding()
         binding.bind_input(
@@ -68,7 +72,6 @@ class Row:
             session.get_outputs()[0].name, "cpu", 0, np.float64, y.shape, y.ctypes.data
         )
         self._arrays = (x, y)
-        self.cells = x.data.cast("B")
         self.scores = y.data.cast("B").cast("d")
         options = _run_options()
         run = functools.partial(session.run_with_iobinding, binding, options)

@@ -7,12 +7,16 @@ import os
 import secrets
 
 _SEQUENCE_BITS = 74
+STEP = 256  # numbers that whoever draws one may use
 _MASK_62 = (1 << 62) - 1
 _SCATTER = 0x278DDE6E5FD29F05  # 2**62 over the golden ratio, and odd
 
 
 class Sequence:
-    """Numbers that make ids of the same millisecond differ; drawn anew in a forked child."""
+    """Numbers that make ids of the same millisecond differ; drawn anew in a forked child.
+
+    Whoever draws one may use it and the 255 that follow.
+    """
 
     __slots__ = ("next",)
 
@@ -23,7 +27,8 @@ class Sequence:
 
     def _draw(self) -> None:
         # Half the range, so that counting on from any start never wraps.
-        self.next = itertools.count(secrets.randbits(_SEQUENCE_BITS - 1)).__next__
+        start = secrets.randbits(_SEQUENCE_BITS - 1) // STEP * STEP
+        self.next = itertools.count(start, STEP).__next__
 
 
 def uuid7(milliseconds: int, sequence: int) -> str:

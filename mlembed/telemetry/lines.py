@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlembed.telemetry.events import PREDICTION, SCOPE, SCOPE_VERSION, Entry
+from mlembed.telemetry.ids import STEP
 from mlembed.telemetry.otlpjson import (
     SEVERITY_NUMBER,
     Records,
@@ -26,8 +27,11 @@ from mlembed.telemetry.otlpjson import (
 from mlembed.telemetry.source import SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from mlembed.telemetry.block import Slots
     from mlembed.telemetry.events import Call
     from mlembed.telemetry.otlpjson import AttributeValue
     from mlembed.telemetry.source import Source
@@ -49,6 +53,7 @@ _PARTS = (
     "}}",
     "]},",
 )
+_ENDS = [f"{slot:02x}" for slot in range(STEP)]
 _PLAIN_BYTES = sum(map(len, _PARTS)) + 96
 
 
@@ -69,64 +74,84 @@ def prediction_records(source: Source, calls: Sequence[Call]) -> list[Records]:
         and not (any(errors) or any(unknown) or any(spans))
         and min(sequences) >> _NODE_BITS == max(sequences) >> _NODE_BITS
     ):
+        high = sequences[0] >> _NODE_BITS
+        matrix = np.empty((len(calls), source.n_columns + 1))
+        matrix[:, :-1] = np.frombuffer(b"".join(rows)).reshape(len(calls), -1)
+        matrix[:, -1] = scores
+        ends = ["%012x" % (sequence & _NODE) for sequence in sequences]
         some = _LINE_BYTES // (_PLAIN_BYTES + 2 * len(rows[0])) + 1
         return [
             _plain_records(
-                *(column[start : start + some] for column in (times, sequences, latencies)),
-                *(column[start : start + some] for column in (scores, rows, keys)),
+                *(matrix[part], times[part], latencies[part], keys[part], ends[part]),
+                begin=lambda ms: _id_prefix(ms, high),
             )
-            for start in range(0, len(calls), some)
+            for part in (slice(start, start + some) for start in range(0, len(calls), some))
         ]
     if len(calls) == 1:
         return [prediction_record(Entry(*calls[0]))]
     return [records for call in calls for records in prediction_records(source, (call,))]
 
 
-def _plain_records(
-    times: Sequence[int],
-    sequences: Sequence[int],
-    latencies: Sequence[int],
-    scores: Sequence[float],
-    rows: Sequence[bytes],
-    keys: Sequence[str | None],
-) -> Records:
-    """Write records of one width that hold nothing unusual, all of them with one join."""
-    n, high = len(times), sequences[0] >> _NODE_BITS
-    milliseconds = [time_ns // 1_000_000 for time_ns in times]
-    begins = {ms: _id_prefix(ms, high) for ms in {*milliseconds}}
-    bodies, fill = _base64(rows, scores)
-    values: tuple[Iterable[str], ...] = (
-        map(str, times),
-        bodies,
-        [begins[ms] for ms in milliseconds],
-        ["%012x" % (sequence & _NODE) for sequence in sequences],
-        map(str, latencies),
-        map(repr, scores),
-        map(_key, keys) if any(key is not None for key in keys) else (),
+def slot_records(slots: Slots) -> Records:
+    """Return the log records of plain predictions that wait in a block."""
+    high, node = slots.block.first >> _NODE_BITS, slots.block.first & _NODE
+    moments, latencies = slots.times
+    return _plain_records(
+        *(slots.rows, moments, latencies, slots.keys if slots.block.keys else ()),
+        _ENDS[slots.start : slots.stop],
+        begin=lambda ms: f"{_id_prefix(ms, high)}{node // STEP:010x}",
     )
+
+
+def _plain_records(
+    rows: NDArray[np.float64],
+    times: Sequence[int],
+    latencies: Sequence[int],
+    keys: Sequence[str | None],
+    ends: Sequence[str],
+    *,
+    begin: Callable[[int], str],
+) -> Records:
+    """Write records that hold nothing unusual, all of them with one join.
+
+    Args:
+        rows: Rows with the score behind each, `(n_records, n_columns + 1)`.
+        times: Unix times.
+        latencies: In nanoseconds.
+        keys: The host's keys; none at all, or one a record.
+        ends: Last digits of the ids.
+        begin: Returns the other digits of an id in a millisecond.
+    """
+    milliseconds = [time_ns // 1_000_000 for time_ns in times]
+    begins = {ms: begin(ms) for ms in {*milliseconds}}
+    bodies, fill = _base64(rows)
+    values: list[Iterable[str]] = [
+        *(map(str, times), bodies, [begins[ms] for ms in milliseconds], ends),
+        *(map(str, latencies), map(repr, rows[:, -1].tolist())),
+    ]
+    if any(key is not None for key in keys):
+        values.append(map(_key, keys))
     step = 2 * len(_PARTS) - 1
     texts = [""] * step
     texts[::2] = _PARTS
     texts[4] = fill + texts[4]
-    texts *= n
+    texts *= len(times)
     for place, column in enumerate(values):
-        if column != ():
-            texts[2 * place + 1 :: step] = list(column)
-    return Records("".join(texts)[:-1].encode(), n)
+        texts[2 * place + 1 :: step] = list(column)
+    return Records("".join(texts)[:-1].encode(), len(times))
 
 
-def _base64(rows: Sequence[bytes], scores: Sequence[float]) -> tuple[list[str], str]:
-    """Return each row with its score in base64 without the final `=` signs, and these."""
-    n = len(rows)
-    matrix = np.empty((n, len(rows[0]) // _DOUBLE + 1))
-    matrix[:, :-1] = np.frombuffer(b"".join(rows)).reshape(n, -1)
-    matrix[:, -1] = scores
-    cells = matrix.view(np.uint8)
-    fill = -cells.shape[1] % 3  # so that every row begins with a digit of its own
+def _base64(rows: NDArray[np.float64]) -> tuple[list[str], str]:
+    """Return each row in base64 without the final `=` signs, and these."""
+    fill = -rows.shape[1] * _DOUBLE % 3  # so that every row begins with a digit of its own
     if fill:
-        cells = np.pad(cells, ((0, 0), (0, fill)))
-    text = b2a_base64(cells.tobytes(), newline=False).decode()
-    width = len(text) // n
+        cells = np.zeros((len(rows), rows.shape[1] * _DOUBLE + fill), dtype=np.uint8)
+        cells[:, :-fill] = np.ascontiguousarray(rows).view(np.uint8)
+        data = cells.tobytes()
+    else:
+        data = rows.tobytes()
+    text = b2a_base64(data, newline=False).decode()
+    width = len(text) // len(rows)
     return [text[at : at + width - fill] for at in range(0, len(text), width)], "=" * fill
 
 

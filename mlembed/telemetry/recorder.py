@@ -14,11 +14,13 @@ import logging
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mlembed.telemetry.block import CLOSED, Block, n_slots
 from mlembed.telemetry.bridge import HostTelemetry
 from mlembed.telemetry.events import Outcome
-from mlembed.telemetry.ids import is_sampled
+from mlembed.telemetry.ids import SEQUENCE, is_sampled
 from mlembed.telemetry.store import Store
 from mlembed.telemetry.writer import Writer
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlembed.settings import Settings
+    from mlembed.telemetry.block import Owner, Slots
     from mlembed.telemetry.events import Call
     from mlembed.telemetry.source import Source
 
@@ -84,7 +87,8 @@ class Recorder:
         )
         self.soft_bytes = 0
         self._widest = 1
-        self._sized_bytes = 0
+        self._sized_bytes = self._full_bytes = 0
+        self._blocks: collections.deque[Block] = collections.deque()
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._start = threading.Lock()
@@ -94,6 +98,22 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._writer = Writer(self._store, self.bridge, self._lose)
         self._warned: set[str] = set()
+
+    def next_block(self, owner: Owner, source: Source) -> Block:
+        """Give *owner*, whose block is full or closed, another one and return it.
+
+        It is closed where room is scarce or the host traces: predictions must be pressed then.
+        """
+        full, owner.block = owner.block, CLOSED
+        if full.n == full.size:
+            with self._counting:
+                self._full_bytes += full.n_bytes
+        self._wake_writer()
+        if not self.bridge.traces and self._fill(0) < _SCARCE:
+            size = n_slots(source, self.settings.queue_bytes)
+            owner.block = Block(source, weakref.ref(owner), size, SEQUENCE.next())
+            self._blocks.append(owner.block)
+        return owner.block
 
     def append(self, call: Call) -> None:
         """Take *call* to be written later; sample or drop it, counted, where too much waits."""
@@ -133,7 +153,7 @@ class Recorder:
 
     def _fill(self, n_bytes: int) -> float:
         """Return the share of the room that is taken, with *n_bytes* more."""
-        waiting = (len(self.queue) + 1) * self._widest + self._sized_bytes
+        waiting = (len(self.queue) + 1) * self._widest + self._sized_bytes + self._full_bytes
         return (waiting + n_bytes) / self.settings.queue_bytes
 
     def _sample(self, call: Call, n_bytes: int) -> Call | None:
@@ -155,7 +175,8 @@ class Recorder:
             self._start_thread()
         full = self.settings.queue_bytes // _WAKE_SHARE
         self.soft_bytes = full if self._thread is not None else 0
-        if len(self.queue) * self._widest + self._sized_bytes >= full and not self._wake.is_set():
+        waiting = len(self.queue) * self._widest + self._sized_bytes + self._full_bytes
+        if waiting >= full and not self._wake.is_set():
             self._wake.set()
 
     def flush(self, timeout_seconds: float = _EXIT_SECONDS) -> bool:
@@ -218,6 +239,7 @@ class Recorder:
             return False
         try:
             self._look()
+            self._write_blocks()
             while self.queue:
                 self._write_some()
             self._writer.settle()
@@ -242,10 +264,34 @@ class Recorder:
             self.bridge.look()
         except Exception as error:  # noqa: BLE001  the host's provider may raise anything
             self._warn("otel", error)
+        if self.bridge.traces:
+            for block in list(self._blocks):
+                block.room = 0
         if self.bridge.found != before:
             # What is registered last runs first: before the host's own providers shut down.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
+
+    def _write_blocks(self) -> None:
+        """Write what stands in blocks; let go of those that are full or left by their owners."""
+        waiting: dict[Source, list[Slots]] = {}
+        for _ in range(len(self._blocks)):
+            block = self._blocks.popleft()
+            is_left = block.is_left  # asked first: what was written before is taken
+            slots = block.take()
+            if not is_left:
+                self._blocks.append(block)
+            elif slots.stop == block.size:
+                with self._counting:
+                    self._full_bytes -= block.n_bytes
+            if block.source is None or slots.start == slots.stop:
+                continue
+            parts = waiting.setdefault(block.source, [])
+            parts.append(slots)
+            if sum(slots.stop - slots.start for slots in parts) >= _BATCH:
+                self._writer.write_slots(block.source, waiting.pop(block.source), self.dropped)
+        for source, parts in waiting.items():
+            self._writer.write_slots(source, parts, self.dropped)
 
     def _write_some(self) -> None:
         take = self.queue.popleft
@@ -272,6 +318,7 @@ class Recorder:
             with self._counting:
                 self._sized_bytes -= freed
         if flushed:
+            self._write_blocks()
             self._writer.settle()
         for event in flushed:
             event.set()
@@ -297,6 +344,8 @@ class Recorder:
         self._store = self._new_store()
         self.dropped.clear()
         self.bridge.forget_parent()
+        for block in self._blocks:
+            block.room = 0  # a call that forked goes on in one of the child's
         self._start_empty()
 
 

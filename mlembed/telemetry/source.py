@@ -56,6 +56,8 @@ class Source:
         layout: Names the layout of the logged rows, by its content.
         scope: Attributes that hold for all its events.
         entry_bytes: Bound of the memory one waiting entry takes.
+        pack: Writes row, score, Unix time and latency into a slot of a `Block`.
+        slot_bytes: Size of such a slot.
     """
 
     def __init__(
@@ -94,7 +96,8 @@ class Source:
             "mlembed.payload.encoding": ROWS,
             "mlembed.payload.layout": self.layout,
         }
-        self._unpack = struct.Struct(f"={self.n_columns}d").unpack
+        slot = struct.Struct(f"={_DOUBLE * self.n_columns}sdqq")
+        self.pack, self.slot_bytes = slot.pack_into, slot.size
 
     def description(self, time_ns: int) -> Records:
         """Return the record that says what the columns of the logged rows are."""

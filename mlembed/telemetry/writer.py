@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mlembed.telemetry.events import Entry, outcome_record
-from mlembed.telemetry.lines import in_lines, log_line, prediction_records
+from mlembed.telemetry.lines import in_lines, log_line, prediction_records, slot_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from mlembed.telemetry.block import Slots
     from mlembed.telemetry.bridge import HostTelemetry
     from mlembed.telemetry.events import Call, Outcome
     from mlembed.telemetry.otlpjson import AttributeValue, Records
@@ -69,6 +70,31 @@ class Writer:
                 self._bridge.count(entries, outcomes, dropped)
             except Exception as error:  # noqa: BLE001  a log must never end its writer
                 self._lose("otel", 1, error)
+
+    def write_slots(
+        self, source: Source, parts: Sequence[Slots], dropped: Mapping[str, int]
+    ) -> None:
+        """Write plain predictions of *source* that wait in blocks."""
+        if source.is_raw and not self._bridge.found:
+            try:
+                records = [slot_records(slots) for slots in parts]
+            except Exception:  # noqa: BLE001  one by one, none is lost for another
+                records = []
+            if records:
+                self._store_lines(source.name, records, source.scope, {source.layout: source})
+                self._tally_slots(source, parts)
+                return
+        calls = list(itertools.chain.from_iterable(slots.calls() for slots in parts))
+        self.write({source: calls}, (), dropped)
+
+    def _tally_slots(self, source: Source, parts: Sequence[Slots]) -> None:
+        if source.tally is None:
+            return
+        try:
+            rows = np.concatenate([slots.rows for slots in parts])
+            source.tally.add(rows[:, :-1], rows[:, -1])
+        except Exception as error:  # noqa: BLE001  a log must never end its writer
+            self._lose("record", 0, error)
 
     def settle(self) -> None:
         """Count what was written since the last time."""

@@ -169,9 +169,7 @@ def prediction(
 ) -> Prediction:
     """Return a prediction as a model gives it."""
     source = Source(model, "1.2.0", "", (), log_features=False)
-    return Prediction(
-        (source, time.time_ns(), SEQUENCE.next(), 0, score, reason, "", key, None, None, None, 1.0)
-    )
+    return Prediction((source, time.time_ns(), SEQUENCE.next(), 0, score, reason, "", key))
 
 
 def action(key: str | None = "c-1", score: float = 0.9, rule: Rule = RULE) -> Action:

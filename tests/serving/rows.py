@@ -52,14 +52,14 @@ class Text(str):
 def encode(record: Any, encoder: Encoder = ENCODER) -> list[float]:
     """Return the row of *record*."""
     cells = bytearray(8 * len(encoder.columns))
-    encoder.encode(record, memoryview(cells))
+    encoder.encode(record, cells)
     return list(struct.unpack(f"={len(encoder.columns)}d", cells))
 
 
 def encode_slowly(record: Any, encoder: Encoder = ENCODER) -> list[float]:
     """Return the row that the complete rule gives, without the compiled shortcut."""
     cells = bytearray(8 * len(encoder.columns))
-    encoder._encode_slowly(record, memoryview(cells))
+    encoder._encode_slowly(record, cells)
     return list(struct.unpack(f"={len(encoder.columns)}d", cells))
 
 

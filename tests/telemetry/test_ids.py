@@ -10,7 +10,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlembed.telemetry.ids import SEQUENCE, Sequence, uuid7
+from mlembed.telemetry.ids import SEQUENCE, STEP, Sequence, uuid7
 from processes import run_script
 
 MILLISECONDS = st.integers(0, 2**48 - 1)
@@ -51,7 +51,7 @@ def test_sequence_never_leaves_its_bits() -> None:
         first = Sequence().next()
 
         assert 0 <= first < 2**73
-    assert [SEQUENCE.next() - SEQUENCE.next() for _ in range(3)] == [-1, -1, -1]
+    assert [SEQUENCE.next() - SEQUENCE.next() for _ in range(3)] == [-STEP] * 3
 
 
 def test_ids_are_unique_across_threads() -> None:

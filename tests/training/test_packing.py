@@ -39,8 +39,9 @@ def test_decode_is_the_inverse_of_encoding() -> None:
     rows = np.array([[1.5, np.nan, 0.0, 1.0], [600.0, 3.0, 2.0, 0.0]])
 
     for row in rows:
-        cells = np.zeros(len(columns))
-        encoder.encode(decode(columns, row.tolist()), cells.data.cast("B"))
+        data = bytearray(8 * len(columns))
+        encoder.encode(decode(columns, row.tolist()), data)
+        cells = np.frombuffer(data)
         assert np.array_equal(cells, row, equal_nan=True)
 
 
