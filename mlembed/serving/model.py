@@ -257,6 +257,11 @@ class Model:
         """Wait until every prediction so far is in the log; return whether it is."""
         return self._recorder is None or self._recorder.flush(timeout_seconds)
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """Log records this process lost so far, by reason; models that log alike share them."""
+        return {} if self._recorder is None else dict(self._recorder.dropped)
+
     def close(self) -> None:
         """Stop looking for new versions and write what waits."""
         self._handle.close()
