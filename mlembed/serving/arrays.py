@@ -7,6 +7,7 @@ share; none of those libraries is imported.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,63 @@ def column_array(values: Any) -> NDArray[Any]:
     if array.ndim != 1:
         raise FieldProblem(f"has {array.ndim} dimensions, expected 1")
     return array
+
+
+class Coded:
+    """A column of texts, each different one named once.
+
+    Args:
+        places: For each record the place of its text in *texts*; -1 where it is missing.
+        texts: The different texts.
+    """
+
+    def __init__(self, places: NDArray[np.intp], texts: list[str]) -> None:
+        self.places = places
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def coded(values: Any) -> Coded | None:
+    """Return a column of texts as its library tells them apart, which is faster than one by one.
+
+    None where it does not, or where *values* are no column of texts: `column_array` reads all.
+    """
+    library = type(values).__module__.partition(".")[0]
+    find = {"pyarrow": _arrow_texts, "polars": _polars_texts, "pandas": _pandas_texts}.get(library)
+    if find is None:
+        return None
+    with contextlib.suppress(Exception):  # the complete way names what is wrong
+        places, texts = find(values)
+        if all(type(text) is str for text in texts):
+            return Coded(np.asarray(places, dtype=np.intp), texts)
+    return None
+
+
+def _arrow_texts(values: Any) -> tuple[Any, list[str]]:
+    if not str(values.type).endswith(("string", "string_view")):
+        raise TypeError
+    whole = values.combine_chunks() if hasattr(values, "combine_chunks") else values
+    named = whole.dictionary_encode()
+    return named.indices.fill_null(-1).to_numpy(zero_copy_only=False), named.dictionary.to_pylist()
+
+
+def _polars_texts(values: Any) -> tuple[Any, list[str]]:
+    if str(values.dtype) not in ("String", "Categorical"):
+        raise TypeError
+    named = values.cast(sys.modules["polars"].Categorical)
+    some = named.drop_nulls().unique()
+    numbers = some.to_physical().to_numpy()
+    found = np.full(int(numbers.max(initial=0)) + 2, -1)  # the last stands for what is missing
+    found[numbers] = np.arange(len(numbers))
+    codes = named.to_physical().cast(int).fill_null(len(found) - 1).to_numpy()
+    return found[codes], some.cast(str).to_list()
+
+
+def _pandas_texts(values: Any) -> tuple[Any, list[str]]:
+    places, texts = values.factorize()
+    return places, texts.tolist()
 
 
 def count_records(data: Any) -> int:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.errors import SchemaError
-from mlembed.serving.arrays import column_array, column_names
+from mlembed.serving.arrays import Coded, coded, column_array, column_names
 from mlembed.serving.fields import MAX_INTEGER, WANTED, FieldProblem, convert, loggable
 from mlembed.telemetry.ids import SEQUENCE, uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     UnknownCells = dict[str, dict[int, str]]
 
 
+_COPIED_ROWS = 2048
 _EVENT_ROWS = 256  # rows one event holds, so that it stays below 64 KiB
 
 
@@ -128,15 +129,15 @@ def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], Un
         SchemaError: Listing every column that is missing, ragged, unknown or holds bad values.
     """
     arrays = _aligned(encoder, data)
-    n_records = max(len(array) for array in arrays if array is not None)
-    matrix = np.full((n_records, len(arrays)), np.nan)
     unknown: UnknownCells = {}
-    problems = []
-    for i, (column, array) in enumerate(zip(encoder.columns, arrays, strict=True)):
+    problems: list[str] = []
+    encoded: list[NDArray[np.float64] | None] = []
+    for column, codes, array in zip(encoder.columns, encoder.codes, arrays, strict=True):
+        encoded.append(None)
         if array is None:
             continue
         try:
-            matrix[:, i], strange = _encode(column, encoder.codes[i], array)
+            encoded[-1], strange = _encode(column, codes, array)
         except FieldProblem as problem:
             problems.append(f"'{column.name}' {problem}")
             continue
@@ -144,19 +145,34 @@ def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], Un
             unknown[column.name] = strange
     if problems:
         raise SchemaError(encoder.title, tuple(problems))
-    return matrix, unknown
+    return _side_by_side(encoded, max(len(array) for array in arrays if array is not None)), unknown
 
 
-def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | None]:
+def _side_by_side(
+    columns: Sequence[NDArray[np.float64] | None], n_records: int
+) -> NDArray[np.float64]:
+    """Return the matrix of *columns*; one that is not given is missing in every row."""
+    matrix = np.empty((n_records, len(columns)))
+    for start in range(0, n_records, _COPIED_ROWS):  # a row's line of memory is filled while near
+        rows = slice(start, start + _COPIED_ROWS)
+        for i, values in enumerate(columns):
+            matrix[rows, i] = np.nan if values is None else values[rows]
+    return matrix
+
+
+def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | Coded | None]:
     """Return the array of each column, None where a nullable one is not given."""
     given = column_names(data)
     problems = [f"'{name}' is no column" for name in sorted(set(given) - set(encoder.names))]
-    arrays: list[NDArray[Any] | None] = []
+    arrays: list[NDArray[Any] | Coded | None] = []
     for column in encoder.columns:
         arrays.append(None)
         if column.name in given:
             try:
-                arrays[-1] = column_array(data[column.name])
+                values = data[column.name]
+                arrays[-1] = coded(values) if column.kind == "category" else None
+                if arrays[-1] is None:
+                    arrays[-1] = column_array(values)
             except FieldProblem as problem:
                 problems.append(f"'{column.name}' {problem}")
         elif not column.nullable:
@@ -170,8 +186,10 @@ def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | None]:
 
 
 def _encode(
-    column: Column, codes: Mapping[Any, float], array: NDArray[Any]
+    column: Column, codes: Mapping[Any, float], array: NDArray[Any] | Coded
 ) -> tuple[NDArray[np.float64], dict[int, str]]:
+    if isinstance(array, Coded):
+        return _encode_texts(column, codes, array)
     if column.kind == "category" and array.dtype.kind not in "Mm":
         return _encode_category(column, codes, array)
     if column.kind == "timestamp" and array.dtype.kind == "M":
@@ -179,7 +197,7 @@ def _encode(
     if array.dtype.kind in "Mm":
         raise FieldProblem(f"is {array.dtype.name}, expected {WANTED[column.kind]}")
     if array.dtype.kind in "fiu" or (array.dtype.kind == "b" and column.kind != "timestamp"):
-        values = array.astype(np.float64)
+        values = array.astype(np.float64, copy=False)
         if array.dtype.kind == "f" or not (np.abs(values) >= MAX_INTEGER).any():
             return _check(column, values), {}
     return _convert_each(column, codes, array), {}
@@ -189,14 +207,45 @@ def _encode_category(
     column: Column, codes: Mapping[Any, float], array: NDArray[Any]
 ) -> tuple[NDArray[np.float64], dict[int, str]]:
     values = array.tolist()
-    found = [codes.get(value) if isinstance(value, str) else None for value in values]
+    found: list[float | None]
+    try:
+        found = list(map(codes.get, values))
+    except TypeError:  # one of them does not hash
+        found = [None] * len(values)
     strange: dict[int, str] = {}
-    for row, code in enumerate(found):
-        if code is None:
-            found[row] = _convert_at(column, codes, values[row], row)
-            if isinstance(values[row], str):
-                strange[row] = loggable(values[row])
+    if None in found:
+        for row, code in enumerate(found):
+            if code is None:
+                found[row] = _convert_at(column, codes, values[row], row)
+                if isinstance(values[row], str) and values[row] not in codes:
+                    strange[row] = loggable(values[row])
     return np.array(found, dtype=np.float64), strange
+
+
+def _encode_texts(
+    column: Column, codes: Mapping[Any, float], given: Coded
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """Encode a category whose different texts are known: each is looked up once."""
+    numbers = np.full(len(given.texts) + 1, np.nan)
+    strange = np.zeros(len(numbers), dtype=bool)
+    problems: dict[int, FieldProblem] = {}
+    for place, text in enumerate((*given.texts, None)):
+        code = codes.get(text)
+        if code is None:
+            strange[place] = text is not None
+            try:
+                code = convert(column, codes, text)
+            except FieldProblem as problem:
+                problems[place] = problem
+                continue
+        numbers[place] = code
+    places = np.where(given.places < 0, len(given.texts), given.places)
+    bad = np.isin(places, list(problems))
+    if bad.any():
+        row = int(bad.argmax())
+        raise FieldProblem(f"{problems[int(places[row])]}, first in row {row}")
+    rows = np.flatnonzero(strange[places]).tolist() if strange.any() else []
+    return numbers[places], {row: loggable(given.texts[places[row]]) for row in rows}
 
 
 def _convert_each(
