@@ -142,6 +142,7 @@ def _batch(bundle: Bundle, logged: Model, unlogged: Model, rows: int) -> dict[st
             "predict": lambda: logged.predict_batch(columns),
         },
         5,
+        settle=lambda: logged.flush(_FLUSH_SECONDS),
     )
     told = {f"{name}_rows_per_second": rows / value for name, value in seconds.items()}
     return {"rows": rows, **told, "ratio_batch": seconds["predict"] / seconds["session_run"]}

@@ -119,14 +119,24 @@ def _round(call: Callable[[], object], calls: int, threads: int) -> float:
     return (time.perf_counter() - start) / (calls * threads) * _US
 
 
-def whole(kinds: Kinds, rounds: int) -> dict[str, float]:
-    """Return the median time of one long call of each kind, in seconds; the first round is free."""
+def whole(
+    kinds: Kinds, rounds: int, *, settle: Callable[[], object] | None = None
+) -> dict[str, float]:
+    """Return the median time of one long call of each kind, in seconds; the first round is free.
+
+    Args:
+        kinds: What is timed, by name.
+        rounds: Calls of each.
+        settle: Waits for what a call leaves to other threads, so that it slows no other kind.
+    """
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds + 1):
         for name, call in kinds.items():
             start = time.perf_counter()
             call()
             taken[name].append(time.perf_counter() - start)
+            if settle is not None:
+                settle()
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 

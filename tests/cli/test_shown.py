@@ -114,12 +114,15 @@ def test_retraining_says_why_not(shown: Callable[..., tuple[int, str]], folder: 
 
 
 def test_benchmark_is_a_table(shown: Callable[..., tuple[int, str]]) -> None:
-    """Three times and their ratio."""
-    code, table = shown("bench", "visits", "--calls", "400")
+    """Every price in three ways and their ratio, then the log's bytes and losses."""
+    code, table = shown("bench", "visits", "--calls", "400", "--rows", "500")
 
     assert code == 0
-    assert all(f"{name} " in table for name in ("predict, logged", "session.run"))
-    assert "times a bare session.run" in table
+    columns = ("session.run", "predict, log off", "predict, log on", "on / run")
+    assert all(column in table for column in columns)
+    prices = ("median", "99th percentile", "CPU of the process", "4 threads", "batch of 500")
+    assert all(price in table for price in prices)
+    assert "none lost" in table
 
 
 def test_one_of_several_trainers_is_named(folder: Path) -> None:

@@ -1,0 +1,49 @@
+"""What a benchmark found, and the table that shows it beside what is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One measured number.
+
+    Attributes:
+        what: What was measured.
+        value: The number: a ratio where `unit` is empty.
+        most: Most it may be, or None where nothing is asked.
+        unit: Unit of the number.
+        detail: The numbers behind it, in words.
+    """
+
+    what: str
+    value: float
+    most: float | None = None
+    unit: str = ""
+    detail: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is at most what is asked."""
+        return self.most is None or self.value <= self.most
+
+
+def show(findings: Iterable[Finding], *, as_json: bool) -> None:
+    """Print *findings*, one a line."""
+    for finding in findings:
+        if as_json:
+            line = json.dumps(dataclasses.asdict(finding))
+        else:
+            asked = "" if finding.most is None else f"at most {finding.most:g}"
+            verdict = "" if finding.most is None else "met" if finding.is_met else "MISSED"
+            number = f"{finding.value:.3g} {finding.unit}".strip()
+            line = f"{finding.what:<58} {number:>10}  {asked:<13} {verdict:<7} {finding.detail}"
+        sys.stdout.write(line.rstrip() + "\n")
+        sys.stdout.flush()
