@@ -5,14 +5,13 @@ They are few, start with the first need, and are the parent's alone: a forked ch
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
 MAX_WORKERS = 4
 
@@ -23,6 +22,10 @@ _pool: ThreadPoolExecutor | None = None
 
 async def in_pool(function: Callable[[], T]) -> T:
     """Run *function* on a thread of the pool, in the caller's context variables."""
+    # Whoever awaits has loaded it; others start without.
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
     global _pool  # noqa: PLW0603  one pool a process, made at the first need
     if _pool is None:
         workers = min(MAX_WORKERS, os.cpu_count() or 1)
