@@ -260,7 +260,7 @@ class Model:
     @property
     def lost(self) -> dict[str, int]:
         """Log records this process lost so far, by reason; models that log alike share them."""
-        return {} if self._recorder is None else dict(self._recorder.dropped)
+        return {} if self._recorder is None else self._recorder.lost()
 
     def close(self) -> None:
         """Stop looking for new versions and write what waits."""

@@ -37,6 +37,7 @@ class Block:
         owner: Returns its owner, or None once that is gone.
         size: How many slots there are.
         first: Sequence number of the first slot's prediction; the others follow.
+        is_sink: Whether what is written into it is counted as lost, and never read.
 
     Attributes:
         cells: The slots, `source.slot_bytes` each: row, score, Unix time and latency.
@@ -46,18 +47,32 @@ class Block:
         read: Slots that the writer has read.
     """
 
-    __slots__ = ("cells", "first", "keys", "n", "owner", "read", "room", "size", "source")
+    __slots__ = (
+        *("cells", "first", "is_sink", "keys", "n", "owner", "read", "room", "size", "source"),
+    )
 
     def __init__(
-        self, source: Source | None, owner: Callable[[], Owner | None], size: int, first: int
+        self,
+        source: Source | None,
+        owner: Callable[[], Owner | None],
+        size: int,
+        first: int,
+        *,
+        is_sink: bool = False,
     ) -> None:
         self.source = source
         self.owner = owner
-        self.size = self.room = size
-        self.first = first
+        self.size = size
+        self.is_sink = is_sink
         self.cells = bytearray(size * source.slot_bytes if source is not None else 0)
+        self.begin(first)
+
+    def begin(self, first: int) -> None:
+        """Make all its slots free; only its owner may, and only of a sink."""
+        self.first = first
         self.keys: dict[int, str] = {}
         self.n = self.read = 0
+        self.room = self.size
 
     @property
     def n_bytes(self) -> int:
@@ -68,7 +83,8 @@ class Block:
     def is_left(self) -> bool:
         """Whether nothing will be written into it any more."""
         owner = self.owner()
-        return owner is None or owner.block is not self or self.n == self.size
+        is_full = self.n == self.size and not self.is_sink
+        return owner is None or owner.block is not self or is_full
 
     def take(self) -> Slots:
         """Return what was written since the last time."""
