@@ -23,9 +23,9 @@ from mlembed.bundle.manifest import Manifest, Task
 from mlembed.features import hour_of_day
 from mlembed.monitoring.metrics import DEFAULT_METRIC, evaluate
 from mlembed.record import columns_of
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.telemetry.profiles import reference_profile
 from mlembed.training import lowering
 

@@ -91,8 +91,8 @@ def test_income_bundle_equals_the_estimator(
 
 
 def _encoded(columns: Any, table: Any) -> Any:
-    from mlembed.serving.batch import encode_columns
     from mlembed.serving.encoder import Encoder
+    from mlembed.serving.tables import encode_columns
 
     return encode_columns(Encoder("income", columns), table)[0]
 

@@ -18,10 +18,10 @@ from mlembed.cli import timing
 from mlembed.cli.inspect import find_bundle
 from mlembed.cli.options import JsonOption, RegistryOption, quiet_settings
 from mlembed.cli.output import say, show_json, show_table
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.model import load
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.testing import InMemoryRegistry
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from mlembed.errors import (
     MlembedError,
     SchemaError,
 )
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.decision import decider
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Row, Session
+from mlembed.serving.tables import encode_columns
 from mlembed.telemetry.redaction import Redaction
 from mlembed.telemetry.source import Source
 from mlembed.telemetry.tally import tally_of
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from mlembed.bundle.bundle import Bundle
     from mlembed.bundle.manifest import Manifest
-    from mlembed.serving.batch import UnknownCells
     from mlembed.serving.decision import Decide
+    from mlembed.serving.tables import UnknownCells
     from mlembed.settings import Settings
 
 

@@ -11,25 +11,22 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlembed.errors import InferenceError, MlembedError, SettingsError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
-from mlembed.serving.arrays import count_records
 from mlembed.serving.batch import Batch, batch_calls
 from mlembed.serving.breaker import Breaker
-from mlembed.serving.fallback import RAISE, Fallback, Raise, checked
+from mlembed.serving.failures import Failures
+from mlembed.serving.fallback import RAISE, Fallback, checked
 from mlembed.serving.handle import Handle
 from mlembed.serving.loading import Serving
 from mlembed.serving.pool import in_pool
 from mlembed.serving.prediction import Prediction
 from mlembed.settings import Settings, default_settings
-from mlembed.telemetry.events import make_outcome
+from mlembed.telemetry.events import SHORT_KEY, make_outcome, text_bytes
 from mlembed.telemetry.ids import SEQUENCE
 from mlembed.telemetry.recorder import recorder_for
-from mlembed.telemetry.source import unknown_source
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -38,15 +35,12 @@ if TYPE_CHECKING:
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
-    from mlembed.telemetry.events import Call
-    from mlembed.telemetry.source import Source
 
 __all__ = ["RAISE", "Fallback", "Model", "load"]
 
 
 INLINE_SECONDS = 0.001
 _LEAST_MS, _MOST_MS = 1.0, 3.6e6
-_SHORT = 64  # characters of a key that stand in the source's bound of an entry
 _time_ns, _perf_ns = time.time_ns, time.perf_counter_ns
 
 
@@ -97,6 +91,7 @@ class Model:
         self._handle = Handle(ref, source, serving)
         self._recorder = recorder_for(settings) if settings.log else None
         self._breaker = Breaker(ref.name, settings.breaker_failures, settings.breaker_seconds)
+        self._failures = Failures(ref, self.fallback, self._handle, self._breaker, self._recorder)
 
     def predict(  # noqa: C901, PLR0912  every call in here costs a hundredth of the answer
         self, record: Any, *, key: str | None = None
@@ -135,7 +130,7 @@ class Model:
                     f"{self.ref.name}@{served.version} gave no finite number; look at the record"
                 )
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
-            return self._fall_back(error, time_ns, _perf_ns() - start, key)
+            return self._failures.answer(error, time_ns, _perf_ns() - start, key)
         latency = _perf_ns() - start
         if breaker.failed:
             breaker.succeed()
@@ -145,7 +140,7 @@ class Model:
         if slot >= block.room and recorder is not None:
             block = recorder.next_block(row, source)
             slot = block.n
-        is_plain = unknown is None and (key is None or len(key) <= _SHORT)
+        is_plain = unknown is None and (key is None or len(key) <= SHORT_KEY)
         if slot < block.room and is_plain and reason == "ok":
             if key is not None:
                 block.keys[slot] = key
@@ -160,7 +155,7 @@ class Model:
                 if is_plain:
                     recorder.append(whole)
                 else:
-                    recorder.press(whole, _size(whole))
+                    recorder.press(whole, text_bytes(whole))
         free.append(row)
         answer = Prediction(call)
         if hooks.subscribed:
@@ -199,7 +194,7 @@ class Model:
                 self._breaker.enter(served.version)
             scores, matrix, unknown = served.score_columns(data)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
-            return self._fall_back_all(error, time_ns, _perf_ns() - start, data)
+            return self._failures.answer_all(error, time_ns, _perf_ns() - start, data)
         latency = _perf_ns() - start
         if self._breaker.failed:
             self._breaker.succeed()
@@ -270,53 +265,6 @@ class Model:
     def __repr__(self) -> str:
         return f"<Model {self.ref} {self.state}>"
 
-    def _fall_back(
-        self, error: Exception, time_ns: int, latency_ns: int, key: str | None
-    ) -> Prediction:
-        source = self._note(error)
-        error, fallback = self._mapped(error), self.fallback
-        score, reason = (None, "error") if isinstance(fallback, Raise) else (fallback, "fallback")
-        why = f"{type(error).__name__}: {error}"
-        call = (source, time_ns, SEQUENCE.next(), latency_ns, score, reason, why, key)
-        if self._recorder is not None:
-            whole = (*call, None, None, None, 1.0)
-            self._recorder.press(whole, _size(whole))
-        if isinstance(fallback, Raise):
-            raise error
-        prediction = Prediction(call)
-        if hooks.subscribed:
-            hooks.notify(prediction)
-        return prediction
-
-    def _fall_back_all(self, error: Exception, time_ns: int, latency_ns: int, data: Any) -> Batch:
-        fallback = self.fallback
-        if isinstance(fallback, Raise):
-            self._fall_back(error, time_ns, latency_ns, None)
-        source, error = self._note(error), self._mapped(error)
-        batch = Batch(
-            np.full(count_records(data), fallback),
-            lambda _: (None, "fallback"),
-            *(self.ref.name, source.version, time_ns, f"{type(error).__name__}: {error}"),
-        )
-        if self._recorder is not None:
-            self._recorder.append_batch(batch_calls(source, batch, None, {}, latency_ns))
-        return batch
-
-    def _mapped(self, error: Exception) -> MlembedError:
-        if isinstance(error, MlembedError):
-            return error
-        mapped = InferenceError(f"{self.ref}: {type(error).__name__} while predicting")
-        mapped.__cause__ = error
-        return mapped
-
-    def _note(self, error: Exception) -> Source:
-        """Tell the breaker of *error*; return the source of what failed."""
-        served = self._handle.current
-        if served is None:
-            return unknown_source(self.ref.name)
-        self._breaker.fail(error, served.version)
-        return served.source
-
 
 def _seconds(timeout_ms: float | None) -> float | None:
     if timeout_ms is None:
@@ -326,11 +274,3 @@ def _seconds(timeout_ms: float | None) -> float | None:
     if not _LEAST_MS <= timeout_ms <= _MOST_MS:
         raise SettingsError(f"timeout_ms must be between {_LEAST_MS:g} and {_MOST_MS:g}")
     return timeout_ms / 1000
-
-
-def _size(call: Call) -> int:
-    """Return the bytes of the texts that wait with *call*."""
-    texts = [call[6], *(call[9] or {}).values()]
-    if call[7] is not None and len(call[7]) > _SHORT:
-        texts.append(call[7])
-    return 4 * sum(map(len, texts))

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 PREDICTION, OUTCOME = "mlembed.prediction", "mlembed.outcome"
 SCOPE, SCOPE_VERSION = "mlembed", "0.1.0"
+SHORT_KEY = 64  # characters of a key that stand in the bound of an entry
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -178,3 +179,11 @@ def _truth(value: Any) -> AttributeValue | None:
 def outcome_record(outcome: Outcome) -> Records:
     """Return the log record of *outcome* in OTLP-JSON."""
     return log_record(OUTCOME, outcome.time_ns, outcome.attributes(), None, None)
+
+
+def text_bytes(call: Call) -> int:
+    """Return the bytes of the texts that wait with *call*, beyond its source's bound."""
+    texts = [call[6], *(call[9] or {}).values()]
+    if call[7] is not None and len(call[7]) > SHORT_KEY:
+        texts.append(call[7])
+    return 4 * sum(map(len, texts))

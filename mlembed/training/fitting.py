@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mlembed.errors import DataError
 from mlembed.monitoring.metrics import METRICS
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.training import lowering
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from mlembed.errors import GateError, SchemaError
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import compare
 from mlembed.registry.pointer import Ref
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.training.gate import CHALLENGER, Gate, Verdict
 from mlembed.training.logged import table_of
 from mlembed.training.progress import Steps

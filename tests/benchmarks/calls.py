@@ -13,10 +13,10 @@ import polars as pl
 from mlembed.bundle.manifest import MODEL
 from mlembed.cli import bench, timing
 from mlembed.cli.options import quiet_settings
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.model import load
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.testing import InMemoryRegistry
 
 from . import scenes

@@ -92,6 +92,8 @@ def _run(script: str) -> Any:
         text=True,
         check=True,
         timeout=60,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        env={
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        },
     )
     return json.loads(done.stdout)

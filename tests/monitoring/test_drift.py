@@ -14,8 +14,8 @@ from mlembed.columns import Column
 from mlembed.monitoring.counting import Reference, read_reference
 from mlembed.monitoring.drift import SCORE, Drift, drifts
 from mlembed.monitoring.policy import Policy
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from mlembed.serving.tables import encode_columns
 from mlembed.telemetry.profiles import reference_profile
 from monitoring.scenes import features, toy_log
 

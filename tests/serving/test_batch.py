@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import mlembed
 from bundles import COLUMNS, RECORD, TOWNS, toy_rows, toy_table
 from mlembed.errors import InferenceError, MlembedError, SchemaError
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from mlembed.serving.tables import encode_columns
 from serving.logs import events
 from serving.rows import ENCODER, STRANGE, encode, encode_value, nullable, one, records, towns
 

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 from bundles import RECORD, toy_bundle, toy_table
 from mlembed.bundle.bundle import pack
 from mlembed.errors import BundleError, GoldenError
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.loading import Served, Serving
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.settings import Settings
 from serving.graphs import picking_bundle
 from serving.rows import ENCODER, encode

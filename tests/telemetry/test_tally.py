@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import mlembed
 from bundles import COLUMNS, RECORD, toy_bundle, toy_rows, toy_table
 from mlembed.monitoring.counting import count, read_reference
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from mlembed.serving.tables import encode_columns
 from mlembed.telemetry.tally import SCORE, Tally
 from processes import run_script
 

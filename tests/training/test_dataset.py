@@ -15,8 +15,8 @@ from hypothesis import given, settings
 
 from mlembed.columns import Category, Column
 from mlembed.errors import DataError
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from mlembed.serving.tables import encode_columns
 from mlembed.training.vocabulary import learn
 from training.tables import AGE, COLUMNS, FORMS, GOOD, TABLES, mapping, read_table
 

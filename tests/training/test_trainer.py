@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 
 import mlembed
 from mlembed.errors import DataError, DeclarationError, GateError, LoweringError
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
+from mlembed.serving.tables import encode_columns
 from mlembed.testing import InMemoryRegistry
 from mlembed.training import Regression
 from visits import Visit, trainer, visits

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mlembed.columns import Category, Column
 from mlembed.errors import DataError
-from mlembed.serving.batch import encode_columns
 from mlembed.serving.encoder import Encoder
+from mlembed.serving.tables import encode_columns
 from mlembed.training.dataset import Dataset
 from mlembed.training.vocabulary import learn
 
