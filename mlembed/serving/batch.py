@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
     from mlembed.serving.decision import Decide
     from mlembed.serving.prediction import Reason
+    from mlembed.serving.tables import UnknownCells
     from mlembed.telemetry.events import Call
     from mlembed.telemetry.source import Source
-
-    UnknownCells = dict[str, dict[int, str]]
-
 
 _EVENT_ROWS = 256  # rows one event holds, so that it stays below 64 KiB
 
