@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlembed.telemetry.ids import SEQUENCE, uuid7
+from mlembed.telemetry.intake import Lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,29 +74,43 @@ class Batch:
         return f"<Batch of {len(self)} by {self.model}@{self.version}>"
 
 
-def batch_calls(
+def lot(
     source: Source,
     batch: Batch,
     matrix: NDArray[np.float64] | None,
     unknown: UnknownCells,
     latency_ns: int,
-) -> Iterator[Call]:
-    """Yield what is logged of *batch*, at most 256 rows each.
+) -> Lot:
+    """Return what is logged of *batch*: events of at most 256 rows.
 
-    Scores are copied: the host may change its own while they wait.
+    The scores are copied: the host may change its own while they wait.
     """
+    scores = batch.scores.copy()
+    texts = sum(len(text) for cells in unknown.values() for text in cells.values())
+    n_bytes = scores.nbytes + 4 * texts + len(batch.sequences) * source.entry_bytes
+    if matrix is not None:
+        n_bytes += matrix.nbytes
+    return Lot(_calls(source, batch, scores, matrix, unknown, latency_ns), n_bytes)
+
+
+def _calls(
+    source: Source,
+    batch: Batch,
+    scores: NDArray[np.float64],
+    matrix: NDArray[np.float64] | None,
+    unknown: UnknownCells,
+    latency_ns: int,
+) -> Iterator[Call]:
     reason = "fallback" if batch.error else "ok"
+    strange: dict[int, dict[str, dict[int, str]]] = {}
+    for name, cells in unknown.items():
+        for row, text in cells.items():
+            given = strange.setdefault(row // _EVENT_ROWS, {})
+            given.setdefault(name, {})[row % _EVENT_ROWS] = text
     for event, sequence in enumerate(batch.sequences):
-        start = event * _EVENT_ROWS
-        rows = slice(start, start + _EVENT_ROWS)
-        strange = {
-            name: {
-                row - start: value for row, value in cells.items() if row // _EVENT_ROWS == event
-            }
-            for name, cells in unknown.items()
-        }
+        rows = slice(event * _EVENT_ROWS, (event + 1) * _EVENT_ROWS)
         yield (
-            *(source, batch.time_ns, sequence, latency_ns, batch.scores[rows].copy()),
+            *(source, batch.time_ns, sequence, latency_ns, scores[rows]),
             *(reason, batch.error, None),
-            *(None if matrix is None else matrix[rows], strange or None, None, 1.0),
+            *(None if matrix is None else matrix[rows], strange.get(event), None, 1.0),
         )

@@ -12,7 +12,7 @@ import numpy as np
 from mlembed.errors import InferenceError, MlembedError
 from mlembed.serving import hooks
 from mlembed.serving.arrays import count_records
-from mlembed.serving.batch import Batch, batch_calls
+from mlembed.serving.batch import Batch, lot
 from mlembed.serving.fallback import Raise
 from mlembed.serving.prediction import Prediction
 from mlembed.telemetry.events import text_bytes
@@ -94,7 +94,7 @@ class Failures:
             *(self._ref.name, source.version, time_ns, f"{type(error).__name__}: {error}"),
         )
         if self._recorder is not None:
-            self._recorder.append_batch(batch_calls(source, batch, None, {}, latency_ns))
+            self._recorder.append_batch(lot(source, batch, None, {}, latency_ns))
         return batch
 
     def _mapped(self, error: Exception) -> MlembedError:

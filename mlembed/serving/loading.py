@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,7 @@ from mlembed.errors import (
 from mlembed.serving.decision import decider
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Row, Session
-from mlembed.serving.tables import encode_columns
+from mlembed.serving.tables import encode_table
 from mlembed.telemetry.redaction import Redaction
 from mlembed.telemetry.source import Source
 from mlembed.telemetry.tally import tally_of
@@ -178,14 +179,15 @@ class Served:
             SchemaError: If the table does not fit.
             InferenceError: If the graph fails, or gives what is no number.
         """
-        matrix, unknown = encode_columns(self.encoder, data)
+        encoded = encode_table(self.encoder, data)
         self._runners.add(threading.get_ident())
-        scores = np.empty(0)
+        matrix, scores = encoded.room(), np.empty(0)
         if len(matrix):
-            scores = self.session.run_matrix(matrix, self._timeout_seconds)
+            fill = functools.partial(encoded.fill, matrix)
+            scores = self.session.run_matrix(matrix, self._timeout_seconds, fill)
         if not np.isfinite(scores).all():
             raise InferenceError(f"{self.manifest.title} gave no finite number in some rows")
-        return Scored(scores, matrix, unknown)
+        return Scored(scores, matrix, encoded.unknown)
 
 
 def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:

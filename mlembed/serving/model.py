@@ -15,7 +15,7 @@ from mlembed.errors import InferenceError, MlembedError, SettingsError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
-from mlembed.serving.batch import Batch, batch_calls
+from mlembed.serving.batch import Batch, lot
 from mlembed.serving.breaker import Breaker
 from mlembed.serving.failures import Failures
 from mlembed.serving.fallback import RAISE, Fallback, checked
@@ -200,7 +200,7 @@ class Model:
             self._breaker.succeed()
         batch = Batch(scores, served.decide, self.ref.name, served.version, time_ns)
         if self._recorder is not None:
-            self._recorder.append_batch(batch_calls(served.source, batch, matrix, unknown, latency))
+            self._recorder.append_batch(lot(served.source, batch, matrix, unknown, latency))
         return batch
 
     def outcome(

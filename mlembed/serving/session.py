@@ -21,6 +21,7 @@ import onnxruntime as ort
 
 from mlembed.errors import BundleError, InferenceError
 from mlembed.serving.deadline import Limit
+from mlembed.serving.pool import ahead
 from mlembed.telemetry.block import CLOSED
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DOUBLE, _DOUBLE_BYTES = "tensor(double)", 8
-_BLOCK_CELLS, _LEAST_BLOCK = 40_000, 256
+_BLOCK_CELLS, _LEAST_BLOCK = 160_000, 256
 # Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
 # from a thread that is gone. A signal's handler may fork in the thread that makes one.
 _making = threading.RLock()
@@ -140,13 +141,17 @@ class Session:
         return lambda: run(names, feed)
 
     def run_matrix(
-        self, x: NDArray[np.float64], timeout_seconds: float | None = None
+        self,
+        x: NDArray[np.float64],
+        timeout_seconds: float | None = None,
+        fill: Callable[[slice], object] | None = None,
     ) -> NDArray[np.float64]:
         """Score many rows.
 
         Args:
             x: Rows, `(n_records, n_columns)`.
             timeout_seconds: Longest run; without end where it is None.
+            fill: Writes some of the rows into *x* before they are read; perhaps on another thread.
 
         Returns:
             Scores, `(n_records,)` for one output, else `(n_records, n_outputs)`.
@@ -155,7 +160,7 @@ class Session:
             InferenceError: If the runtime fails, or takes too long.
         """
         options = _run_options()
-        run = functools.partial(self._run_blocks, x, options)
+        run = functools.partial(self._run_blocks, x, options, fill)
         try:
             y = run() if timeout_seconds is None else Limit(options, timeout_seconds).around(run)()
         except InferenceError:
@@ -164,13 +169,19 @@ class Session:
             raise InferenceError(f"onnxruntime failed: {_first_line(error)}") from error
         return y[:, 0] if self.n_outputs == 1 else y
 
-    def _run_blocks(self, x: NDArray[np.float64], options: ort.RunOptions) -> NDArray[np.float64]:
+    def _run_blocks(
+        self,
+        x: NDArray[np.float64],
+        options: ort.RunOptions,
+        fill: Callable[[slice], object] | None,
+    ) -> NDArray[np.float64]:
         """Run the graph on blocks of rows that fit into a core's cache, with all it makes of them."""
         size = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
         names = [self._output]
+        parts = [slice(start, start + size) for start in range(0, len(x), size)]
         blocks = [
-            self._session.run(names, {self._input: x[start : start + size]}, options)[0]
-            for start in range(0, len(x), size)
+            self._session.run(names, {self._input: x[part]}, options)[0]
+            for part in (parts if fill is None else ahead(fill, parts))
         ]
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 

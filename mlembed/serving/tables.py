@@ -5,7 +5,8 @@ The trainer uses this same code, so a table means the same offline and in the ho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from mlembed.serving.arrays import Coded, coded, column_array, column_names
 from mlembed.serving.fields import MAX_INTEGER, WANTED, FieldProblem, convert, loggable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -26,17 +27,55 @@ if TYPE_CHECKING:
 _COPIED_ROWS = 2048
 
 
+class Encoded(NamedTuple):
+    """The encoded columns of a table.
+
+    Attributes:
+        columns: `(n_records,)` each; one that was not given is missing in every row.
+        n_records: How many records there are.
+        unknown: For each category the rows whose value stands outside its vocabulary.
+    """
+
+    columns: list[NDArray[np.float64] | None]
+    n_records: int
+    unknown: UnknownCells
+
+    def room(self) -> NDArray[np.float64]:
+        """Return the matrix, `(n_records, n_columns)`, before it is filled."""
+        return np.empty((self.n_records, len(self.columns)))
+
+    def fill(self, matrix: NDArray[np.float64], rows: slice) -> None:
+        """Write some rows into *matrix*."""
+        for start, stop in itertools.pairwise(_cuts(rows, len(matrix))):
+            for i, values in enumerate(self.columns):
+                matrix[start:stop, i] = np.nan if values is None else values[start:stop]
+
+
+def _cuts(rows: slice, n_rows: int) -> list[int]:
+    """Return where to pause between *rows*, so that a row's line of memory is filled while near."""
+    start, stop, _ = rows.indices(n_rows)
+    return [*range(start, stop, _COPIED_ROWS), stop]
+
+
 def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], UnknownCells]:
-    """Encode a table.
+    """Encode a table; return its matrix, `(n_records, n_columns)`, and what `encode_table` does.
+
+    Raises:
+        SchemaError: As `encode_table`.
+    """
+    encoded = encode_table(encoder, data)
+    matrix = encoded.room()
+    encoded.fill(matrix, slice(None))
+    return matrix, encoded.unknown
+
+
+def encode_table(encoder: Encoder, data: Any) -> Encoded:
+    """Encode the columns of a table.
 
     Args:
         encoder: Encoder of the bundle.
         data: Mapping of columns, or an Arrow, pandas or polars table; one value a record. Times
             in an array have no zone and are taken as UTC.
-
-    Returns:
-        The matrix, `(n_records, n_columns)`, and for each category the rows whose value stands
-        outside its vocabulary, with that value.
 
     Raises:
         SchemaError: Listing every column that is missing, ragged, unknown or holds bad values.
@@ -58,19 +97,7 @@ def encode_columns(encoder: Encoder, data: Any) -> tuple[NDArray[np.float64], Un
             unknown[column.name] = strange
     if problems:
         raise SchemaError(encoder.title, tuple(problems))
-    return _side_by_side(encoded, max(len(array) for array in arrays if array is not None)), unknown
-
-
-def _side_by_side(
-    columns: Sequence[NDArray[np.float64] | None], n_records: int
-) -> NDArray[np.float64]:
-    """Return the matrix of *columns*; one that is not given is missing in every row."""
-    matrix = np.empty((n_records, len(columns)))
-    for start in range(0, n_records, _COPIED_ROWS):  # a row's line of memory is filled while near
-        rows = slice(start, start + _COPIED_ROWS)
-        for i, values in enumerate(columns):
-            matrix[rows, i] = np.nan if values is None else values[rows]
-    return matrix
+    return Encoded(encoded, max(len(array) for array in arrays if array is not None), unknown)
 
 
 def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | Coded | None]:

@@ -183,7 +183,9 @@ def outcome_record(outcome: Outcome) -> Records:
 
 def text_bytes(call: Call) -> int:
     """Return the bytes of the texts that wait with *call*, beyond its source's bound."""
-    texts = [call[6], *(call[9] or {}).values()]
+    texts = [call[6]]
+    for cells in (call[9] or {}).values():
+        texts += [cells] if isinstance(cells, str) else cells.values()
     if call[7] is not None and len(call[7]) > SHORT_KEY:
         texts.append(call[7])
     return 4 * sum(map(len, texts))

@@ -14,10 +14,11 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlembed.telemetry.block import CLOSED, Block, n_slots
+from mlembed.telemetry.events import text_bytes
 from mlembed.telemetry.ids import SEQUENCE, is_sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from mlembed.telemetry.block import Owner
     from mlembed.telemetry.events import Call, Outcome
@@ -33,6 +34,13 @@ class Sized(NamedTuple):
     """A call that takes more memory than its source says, and how much more."""
 
     call: Call
+    n_bytes: int
+
+
+class Lot(NamedTuple):
+    """The calls of a batch, made where they are written, and the memory they take."""
+
+    calls: Iterator[Call]
     n_bytes: int
 
 
@@ -59,7 +67,7 @@ class Intake(abc.ABC):
         self._clear()
 
     def _clear(self) -> None:
-        self.queue: collections.deque[Call | Sized | Outcome | threading.Event] = (
+        self.queue: collections.deque[Call | Sized | Lot | Outcome | threading.Event] = (
             collections.deque()
         )
         self.blocks: collections.deque[Block] = collections.deque()
@@ -154,10 +162,18 @@ class Intake(abc.ABC):
             self.queue.append(Sized(kept, n_bytes) if n_bytes else kept)
         self._wake_writer()
 
-    def append_batch(self, calls: Iterable[Call]) -> None:
-        """Take the events of a batch, as `append` does; their rows count with their true size."""
-        for call in calls:
-            self.press(call, sum(array.nbytes for array in (call[4], call[8]) if array is not None))
+    def append_batch(self, lot: Lot) -> None:
+        """Take the events of a batch: whole where there is room, else each as `press` does."""
+        if self._fill(lot.n_bytes) < _SCARCE:
+            with self._counting:
+                self._sized_bytes += lot.n_bytes
+            self.queue.append(lot)
+            self._wake_writer()
+            return
+        for call in lot.calls:
+            arrays = (call[4], call[8])
+            n_bytes = sum(array.nbytes for array in arrays if array is not None)
+            self.press(call, n_bytes + text_bytes(call))
 
     def append_outcome(self, outcome: Outcome) -> None:
         """Take a report of the truth; it is never sampled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import threading
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.telemetry.bridge import HostTelemetry
 from mlembed.telemetry.events import Outcome
-from mlembed.telemetry.intake import Intake, Sized
+from mlembed.telemetry.intake import Intake, Lot, Sized
 from mlembed.telemetry.store import Store
 from mlembed.telemetry.writer import Writer
 
@@ -184,8 +185,22 @@ class Recorder(Intake):
             self._writer.write_slots(source, parts, self.dropped)
 
     def _write_some(self) -> None:
-        take = self.queue.popleft
-        items: list[Any] = [take() for _ in range(min(_BATCH, len(self.queue)))]
+        items: list[Any] = []
+        lot: Lot | None = None
+        for _ in range(min(_BATCH, len(self.queue))):
+            item = self.queue.popleft()
+            if isinstance(item, Lot):
+                lot = item
+                break
+            items.append(item)
+        if items:
+            self._write_items(items)
+        if lot is not None:
+            while some := list(itertools.islice(lot.calls, _BATCH)):
+                self._writer.write({some[0][0]: some}, (), self.dropped)
+            self._free(lot.n_bytes)
+
+    def _write_items(self, items: list[Any]) -> None:
         if set(map(type, items)) == {tuple} and len({item[0] for item in items}) == 1:
             self._writer.write({items[0][0]: items}, (), self.dropped)
             return
@@ -204,14 +219,17 @@ class Recorder(Intake):
             elif isinstance(item, threading.Event):
                 flushed.append(item)
         self._writer.write(calls, outcomes, self.dropped)
-        if freed:
-            with self._counting:
-                self._sized_bytes -= freed
+        self._free(freed)
         if flushed:
             self._write_blocks()
             self._writer.settle()
         for event in flushed:
             event.set()
+
+    def _free(self, n_bytes: int) -> None:
+        if n_bytes:
+            with self._counting:
+                self._sized_bytes -= n_bytes
 
     def _lose(self, place: str, count: int, error: Exception) -> None:
         self._count(f"{place}_{type(error).__name__}", count)

@@ -18,6 +18,7 @@ from bundles import RECORD
 from mlembed.monitoring.log import read_log
 from mlembed.telemetry import recorder as module
 from mlembed.telemetry import store
+from mlembed.telemetry.intake import Lot
 from mlembed.telemetry.recorder import Recorder, recorder_for
 from serving.logs import attributes_of, read_lines, records, wait_until
 from telemetry.entries import SOURCE, keys, make_entry, make_outcome, source_of
@@ -213,7 +214,7 @@ def test_append_batch_counts_rows_with_their_size(recorder: Recorder) -> None:
     entry = make_entry(np.zeros((256, 5)), score=np.zeros(256))
     fitting = 65_536 // (256 * 6 * 8 + SOURCE.entry_bytes)
     for _ in range(2):
-        recorder.append_batch([entry] * (fitting + 4))
+        recorder.append_batch(Lot(iter([entry] * (fitting + 4)), 65_536))
         assert recorder.flush()
 
     kept = len(records(recorder.settings.log_dir))
