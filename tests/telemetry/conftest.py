@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import opentelemetry._logs._internal as logs_api
@@ -18,10 +21,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import mlembed
+from mlembed.telemetry import recorder as recorder_module
+from mlembed.telemetry import store
 from mlembed.telemetry.recorder import recorder_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mlembed.registry.file import FileRegistry
     from mlembed.serving.model import Model
@@ -126,3 +132,35 @@ def recorder(settings: Settings) -> Recorder:
 def model(settings: Settings, registry: FileRegistry) -> Model:
     """Return the toy model."""
     return mlembed.load("toy", registry=registry, settings=settings)
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bytes]]:
+    """Make the log's disk a full pipe; return the function that frees it and reads it to its end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, b"#"):
+            pass
+    os.set_blocking(writer, True)
+    file = os.fdopen(writer, "ab", buffering=0)
+    monkeypatch.setattr(store, "_create", lambda *_: (tmp_path / "pipe", file))
+    taken: list[bytes] = []
+
+    def read() -> None:
+        while chunk := os.read(reader, 65_536):
+            taken.append(chunk)
+
+    thread = threading.Thread(target=read)
+
+    def free() -> bytes:
+        thread.start()
+        for live in list(recorder_module._recorders.values()):
+            live.close()
+        thread.join()
+        return b"".join(taken).lstrip(b"#")
+
+    yield free
+    if not thread.ident:
+        free()
+    os.close(reader)

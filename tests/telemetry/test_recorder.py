@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,6 @@ import pytest
 import mlembed
 from bundles import RECORD
 from mlembed.monitoring.log import read_log
-from mlembed.telemetry import recorder as module
 from mlembed.telemetry import store
 from mlembed.telemetry.intake import Lot
 from mlembed.telemetry.recorder import Recorder, recorder_for
@@ -24,8 +21,7 @@ from serving.logs import attributes_of, read_lines, records, wait_until
 from telemetry.entries import SOURCE, keys, make_entry, make_outcome, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from mlembed.registry.file import FileRegistry
     from mlembed.settings import Settings
@@ -38,38 +34,6 @@ SURE = int(0.8 * ROOM)  # and what it takes unsampled
 def recorder(settings: Settings) -> Recorder:
     """Return a recorder with room for 64 records that writes when it is told to."""
     return recorder_for(dataclasses.replace(settings, queue_bytes=65_536, flush_seconds=600))
-
-
-@pytest.fixture
-def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bytes]]:
-    """Make the log's disk a full pipe; return the function that frees it and reads it to its end."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with contextlib.suppress(BlockingIOError):
-        while os.write(writer, b"#"):
-            pass
-    os.set_blocking(writer, True)
-    file = os.fdopen(writer, "ab", buffering=0)
-    monkeypatch.setattr(store, "_create", lambda *_: (tmp_path / "pipe", file))
-    taken: list[bytes] = []
-
-    def read() -> None:
-        while chunk := os.read(reader, 65_536):
-            taken.append(chunk)
-
-    thread = threading.Thread(target=read)
-
-    def free() -> bytes:
-        thread.start()
-        for live in list(module._recorders.values()):
-            live.close()
-        thread.join()
-        return b"".join(taken).lstrip(b"#")
-
-    yield free
-    if not thread.ident:
-        free()
-    os.close(reader)
 
 
 def fill(recorder: Recorder, count: int) -> None:

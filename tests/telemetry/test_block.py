@@ -1,0 +1,227 @@
+"""Plain predictions wait as numbers, are logged as any other, and none is lost uncounted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mlembed
+from bundles import RECORD
+from mlembed.columns import Column
+from mlembed.telemetry.block import CLOSED, MAX_SLOTS, Block, n_slots
+from mlembed.telemetry.events import Entry
+from mlembed.telemetry.ids import SEQUENCE
+from mlembed.telemetry.lines import prediction_record, slot_records
+from mlembed.telemetry.recorder import recorder_for
+from processes import run_script
+from serving.logs import attributes_of, events, read_lines
+from telemetry.entries import SOURCE, TIME_NS, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlembed.registry.file import FileRegistry
+    from mlembed.settings import Settings
+    from mlembed.telemetry.source import Source
+
+N_COLUMNS = SOURCE.n_columns
+LEAST_ROOM = 65_536
+
+
+class Owner:
+    """Who predicts."""
+
+    def __init__(self) -> None:
+        self.block = CLOSED
+
+
+def write(block: Block, source: Source, row: list[float], score: float, **given: Any) -> None:
+    """Write one prediction as `Model.predict` does."""
+    cells = bytearray(struct.pack(f"={len(row)}d", *row))
+    time_ns, latency = given.get("time_ns", TIME_NS), given.get("latency_ns", 1_234)
+    source.pack(block.cells, block.n * source.slot_bytes, cells, score, time_ns, latency)
+    if given.get("key") is not None:
+        block.keys[block.n] = given["key"]
+    block.n += 1
+
+
+ANY = st.floats(allow_nan=True, allow_infinity=True, width=64)
+PREDICTIONS = st.tuples(
+    st.lists(ANY, min_size=N_COLUMNS, max_size=N_COLUMNS),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(0, 2**62),
+    st.integers(0, 2**40),
+    st.none() | st.text(max_size=64),
+)
+
+
+@given(predictions=st.lists(PREDICTIONS, min_size=1, max_size=20), cut=st.integers(0, 20))
+def test_slots_are_logged_as_the_calls_they_stand_for(predictions: list[Any], cut: int) -> None:
+    """Hundreds written with one join mean what each of them means alone, whenever they are read."""
+    owner = Owner()
+    owner.block = block = Block(SOURCE, lambda: owner, MAX_SLOTS, SEQUENCE.next())
+    found: list[Any] = []
+    expected: list[Any] = []
+    for some in (predictions[:cut], predictions[cut:]):
+        for row, score, time_ns, latency_ns, key in some:
+            write(block, SOURCE, row, score, time_ns=time_ns, latency_ns=latency_ns, key=key)
+        slots = block.take()
+        if slots.start < slots.stop:
+            found += json.loads(b"[" + slot_records(slots).data + b"]")
+            expected += [json.loads(prediction_record(Entry(*call)).data) for call in slots.calls()]
+
+    assert found == expected
+    ids = [attributes_of(record)["mlembed.prediction.id"] for record in found]
+    assert len(set(ids)) == len(predictions)
+
+
+def test_a_block_is_left_when_it_is_full_or_its_owner_is_gone() -> None:
+    """Only then may the writer let go of it."""
+    owner = Owner()
+    block = Block(SOURCE, lambda: owner, 2, SEQUENCE.next())
+    assert block.is_left
+    owner.block = block
+    assert not block.is_left
+    write(block, SOURCE, [0.0] * N_COLUMNS, 0.5)
+    write(block, SOURCE, [0.0] * N_COLUMNS, 0.5)
+    assert block.is_left
+    assert Block(SOURCE, lambda: None, 2, SEQUENCE.next()).is_left
+
+
+def test_blocks_are_a_small_part_of_the_room() -> None:
+    """A bundle of many columns has few slots, and any has one."""
+    wide = source_of([Column(name=f"x{i}", kind="number") for i in range(5_000)])
+
+    assert n_slots(SOURCE, 32 * 1024 * 1024) == MAX_SLOTS
+    assert n_slots(SOURCE, LEAST_ROOM) * SOURCE.slot_bytes <= LEAST_ROOM / 32
+    assert n_slots(wide, LEAST_ROOM) == 1
+
+
+def test_threads_that_end_leave_nothing_behind(model: mlembed.Model) -> None:
+    """What a thread predicted just before its end is written, each with an id of its own."""
+    answers: list[mlembed.Prediction] = []
+
+    def predict() -> None:
+        answers.extend(model.predict(RECORD | {"visits": i}, key=str(i)) for i in range(3))
+
+    for _ in range(20):
+        thread = threading.Thread(target=predict)
+        thread.start()
+        thread.join()
+    assert model.flush()
+
+    found = events(model.settings.log_dir)
+    assert {event["mlembed.prediction.id"] for event in found} == {answer.id for answer in answers}
+    assert len(found) == 60
+    assert model._recorder is not None
+    assert not model._recorder.blocks
+    for answer, event in zip(answers, sorted(found, key=_id), strict=True):
+        assert event["mlembed.prediction.key"] == answer.key
+        assert math.isclose(event["mlembed.prediction.score"], answer.score)
+
+
+def _id(event: dict[str, Any]) -> str:
+    text: str = event["mlembed.prediction.id"]
+    return text
+
+
+@pytest.fixture
+def small(registry: FileRegistry, settings: Settings) -> mlembed.Model:
+    """Return a model whose log has the least room, and is written when it is told to."""
+    little = dataclasses.replace(settings, queue_bytes=LEAST_ROOM, flush_seconds=600)
+    return mlembed.load("toy", registry=registry, settings=little)
+
+
+def test_a_stuck_disk_costs_records_each_counted_and_no_memory(
+    small: mlembed.Model, stuck: Callable[[], bytes]
+) -> None:
+    """From many threads at once: what is written and what is lost are all there were."""
+    recorder = recorder_for(small.settings)
+    small.predict(RECORD)
+    assert not small.flush(0.05)
+    n, threads = 3_000, 4
+
+    def predict() -> None:
+        for _ in range(n):
+            assert small.predict(RECORD).reason == "ok"
+
+    workers = [threading.Thread(target=predict) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    lost = sum(small.lost.values())
+    waiting = sum(block.n_bytes for block in recorder.blocks)
+
+    assert waiting <= LEAST_ROOM + threads * LEAST_ROOM / 64
+    assert small.lost["queue_full"] > n
+    assert len(read_lines(stuck())) + sum(small.lost.values()) == n * threads + 1
+    assert sum(small.lost.values()) == lost  # counted when they were lost, not when it was read
+
+
+def test_room_that_comes_back_is_used_at_once(
+    small: mlembed.Model, stuck: Callable[[], bytes]
+) -> None:
+    """The first prediction after the disk came back is kept."""
+    small.predict(RECORD)
+    assert not small.flush(0.05)
+    for _ in range(3_000):
+        small.predict(RECORD)
+    before = small.lost
+    written = len(read_lines(stuck()))
+
+    assert small.predict(RECORD).reason == "ok"
+
+    recorder = recorder_for(small.settings)
+    assert small.lost == before
+    assert sum(block.n - block.read for block in recorder.blocks) == 1
+    assert written + sum(before.values()) == 3_001
+
+
+def test_a_child_forked_amid_losses_counts_its_own(registry: FileRegistry, tmp_path: Any) -> None:
+    """What fell into the parent's sink is the parent's loss; the child logs from its first call."""
+    written = run_script(
+        """
+        import dataclasses, os, pathlib, sys
+        import mlembed
+        from bundles import RECORD
+        from mlembed.settings import Settings
+        from mlembed.telemetry.recorder import recorder_for
+
+        root, log = sys.argv[1:]
+        settings = Settings(log_dir=pathlib.Path(log), queue_bytes=65_536, flush_seconds=600)
+        model = mlembed.load("toy", registry=root, settings=settings)
+        model.predict(RECORD)
+        recorder = recorder_for(settings)
+        with recorder._writing:  # nothing is taken out meanwhile
+            for _ in range(3_010):
+                model.predict(RECORD)
+            lost = model.lost["queue_full"]
+            child = os.fork()
+        if child == 0:
+            assert model.lost == {}, model.lost
+            for _ in range(5):
+                model.predict(RECORD, key="child")
+            assert model.flush(20)
+            assert model.lost == {}, model.lost
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert model.flush(20)
+        assert model.lost["queue_full"] == lost
+        print(3_011 - sum(model.lost.values()))
+        model.close()
+        """,
+        registry.root,
+        tmp_path / "log",
+    )
+    keys = [event.get("mlembed.prediction.key") for event in events(tmp_path / "log")]
+    assert keys.count("child") == 5
+    assert len(keys) - 5 == int(written)
