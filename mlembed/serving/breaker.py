@@ -33,7 +33,8 @@ class Breaker:
         self._name = name
         self._failures = failures
         self._seconds = seconds
-        self._changing = threading.Lock()
+        # Held for a moment; a signal's handler may predict while its thread holds it.
+        self._changing = threading.RLock()
         self._retry_at = 0.0
         self._version = ""
         self.failed = 0
@@ -77,7 +78,7 @@ class Breaker:
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the lock may be held by a thread that is gone."""
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self.failed, self.is_open = 0, False
 
 

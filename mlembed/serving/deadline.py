@@ -6,6 +6,7 @@ runtime itself then stops at its next operator. Without limits there is no such 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -84,7 +85,8 @@ class _Watch:
 
     def __init__(self) -> None:
         self._limits: weakref.WeakSet[Limit] = weakref.WeakSet()
-        self._changing = threading.Lock()
+        # Held for a moment; a signal's handler may predict while its thread holds it.
+        self._changing = threading.RLock()
         self._thread: threading.Thread | None = None
 
     def add(self, limit: Limit) -> None:
@@ -99,8 +101,10 @@ class _Watch:
                 thread = threading.Thread(
                     target=self._look_forever, name="mlembed-deadline", daemon=True
                 )
-                thread.start()
-                self._thread = thread
+                # Where no thread can be had, a run without a limit is better than none.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def _look_forever(self) -> None:
         last = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import random
 import threading
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
 from mlembed.serving.loading import Served, check_columns
+from mlembed.serving.turn import Holder, Turn
+from mlembed.telemetry.notices import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +30,13 @@ if TYPE_CHECKING:
 
     State = Literal["NOT_READY", "READY", "STALE", "ERROR"]
 
-_LOG = logging.getLogger("mlembed")
 _MAX_DOUBLINGS = 4
 _RETRY_SECONDS = 1.0
 _EXIT_SECONDS = 5.0
 
 _overrides: dict[str, list[Served]] = {}
-_switch = threading.Lock()
+# Held for a moment; a signal's handler may predict while its thread holds it.
+_switch = threading.RLock()
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 _inherited: list[Served] = []
 
@@ -60,7 +63,7 @@ class Handle:
         self._source = source
         self._serving = serving
         self._settings = serving.settings
-        self._lock = threading.Lock()
+        self._turn = Turn()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
@@ -87,7 +90,8 @@ class Handle:
             RegistryError: If another thread is still loading it after `start_seconds`.
             MlembedError: Whatever keeps the first version from loading.
         """
-        if not self._lock.acquire(timeout=self._settings.start_seconds):
+        mine = Holder()
+        if not self._turn.take(mine, self._settings.start_seconds):
             raise RegistryError(
                 f"{self.ref} is still loading after {self._settings.start_seconds:g} s; "
                 "raise start_seconds or look at the registry"
@@ -107,17 +111,21 @@ class Handle:
                 raise (self.error or RegistryError(f"{self.ref} is closed")).with_traceback(None)
             return self.current
         finally:
-            self._lock.release()
+            self._turn.give_back(mine)
 
     def refresh(self) -> bool:
         """Look at the registry now; return whether another version came into service.
 
         Never raises for a registry or bundle that fails: `state` and `error` tell.
         """
-        with self._lock:
+        mine = Holder()
+        self._turn.take(mine, math.inf)
+        try:
             before = self.live
             self._look()
             return self.live is not before
+        finally:
+            self._turn.give_back(mine)
 
     def close(self) -> None:
         """Stop looking for new versions."""
@@ -138,7 +146,10 @@ class Handle:
                     return
                 self._serve(self._bring(target))
                 if serving is not None:
-                    _LOG.info("%s: %s replaces %s", self.ref, target.version, serving.version)
+                    tell(
+                        *(logging.INFO, "%s: %s replaces %s"),
+                        *(self.ref, target.version, serving.version),
+                    )
         except MlembedError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a host must outlive whatever a registry does
@@ -170,20 +181,26 @@ class Handle:
 
     def _fail(self, error: MlembedError) -> None:
         if self.error is None or str(self.error) != str(error):
-            _LOG.warning("%s: %s", self.ref, error)
+            tell(logging.WARNING, "%s: %s", self.ref, error)
         self.error = error
         self._failures += 1
         self._not_before = time.monotonic() + _RETRY_SECONDS
 
     def _start_thread(self) -> None:
         if self._thread is None and self._settings.poll_seconds > 0 and self.ref.is_alias:
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=_refresh_forever,
                 args=(weakref.ref(self), self._stop, self._settings.poll_seconds),
                 name=f"mlembed-refresh-{self.ref.name}",
                 daemon=True,
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the version in service does not depend on it
+                why = "call refresh() to follow promotions"
+                tell(logging.WARNING, "%s: no thread can be had (%s); %s", self.ref, error, why)
+            else:
+                self._thread = thread
 
     def pause(self) -> float:
         """Return how many poll intervals to wait: one with jitter, more after failures."""
@@ -193,7 +210,7 @@ class Handle:
         """Begin anew in a forked child: no thread, and no session that others were running."""
         served = self.live
         self.answer_with(None)
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._turn, self._stop = Turn(), threading.Event()
         self._thread = None
         if served is not None:
             # Dropping a session that owned threads before the fork hangs: it is kept for good.
@@ -239,7 +256,7 @@ def _answer_again(name: str) -> None:
 
 def _after_fork() -> None:
     global _switch  # noqa: PLW0603  a lock held by a thread that is gone stays locked
-    _switch = threading.Lock()
+    _switch = threading.RLock()
     for handle in list(_handles):
         handle.forget_parent()
 

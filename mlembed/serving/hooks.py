@@ -10,14 +10,14 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from mlembed.telemetry.notices import tell
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlembed.serving.prediction import Prediction
 
     Hooks = tuple["PredictionHook", ...]
-
-_LOG = logging.getLogger("mlembed")
 
 subscribed: Hooks = ()
 _writing = threading.Lock()
@@ -49,4 +49,9 @@ def notify(prediction: Prediction) -> None:
         try:
             hook(prediction)
         except Exception:  # noqa: BLE001  the host's answer must not depend on a hook
-            _LOG.exception("prediction hook %r failed; the prediction stands", hook)
+            tell(
+                logging.ERROR,
+                "prediction hook %r failed; the prediction stands",
+                hook,
+                traceback=True,
+            )

@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime as ort
 
 from mlembed.errors import BundleError, InferenceError
+from mlembed.serving import ending
 from mlembed.serving.deadline import Limit
 from mlembed.serving.pool import ahead
 from mlembed.telemetry.block import CLOSED
@@ -79,6 +80,7 @@ class Row:
         self.run: Callable[[], object] = (
             run if timeout_seconds is None else Limit(options, timeout_seconds).around(run)
         )
+        ending.register(self)
 
 
 def _run_options() -> ort.RunOptions:
@@ -110,6 +112,8 @@ class Session:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        ending.arm()
+        ending.hold_back()
         try:
             with _making:
                 self._session = ort.InferenceSession(
@@ -179,10 +183,10 @@ class Session:
         size = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
         names = [self._output]
         parts = [slice(start, start + size) for start in range(0, len(x), size)]
-        blocks = [
-            self._session.run(names, {self._input: x[part]}, options)[0]
-            for part in (parts if fill is None else ahead(fill, parts))
-        ]
+        blocks = []
+        for part in parts if fill is None else ahead(fill, parts):
+            ending.hold_back()
+            blocks.append(self._session.run(names, {self._input: x[part]}, options)[0])
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 

@@ -24,6 +24,7 @@ _PIECE_BYTES = 256 * 1024
 _LEVEL = 1  # base64 hardly gains from more
 _GZIP = 31  # zlib's window size that writes a gzip header
 _STALE_SECONDS = 2 * 3600.0  # a file is written for an hour at most
+_LAST_STANDARD = 2
 _CLOSED = (".jsonl", ".jsonl.gz")
 _EVENTS = (f'"eventName":"{PREDICTION}"'.encode(), f'"eventName":"{OUTCOME}"'.encode())
 
@@ -121,7 +122,10 @@ def _compress(path: Path) -> Iterator[None]:
     """Replace *path* by its gzip, a piece at a time."""
     part, whole = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.gz")
     try:
-        with path.open("rb") as source, open(part, "xb", opener=_private) as target:
+        with (
+            open(path, "rb", opener=open_apart) as source,
+            open(part, "xb", opener=open_apart) as target,
+        ):
             packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
             while piece := source.read(_PIECE_BYTES):
                 target.write(packer.compress(piece))
@@ -135,5 +139,18 @@ def _compress(path: Path) -> Iterator[None]:
         part.unlink(missing_ok=True)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def open_apart(path: str | Path, flags: int) -> int:
+    """Open *path* for its owner alone, never as one of the three standard streams.
+
+    Where a host closed these, their numbers are free, and who opens them anew would write into
+    the log or take it away.
+    """
+    low, descriptor = [], os.open(path, flags, 0o600)
+    try:
+        while descriptor <= _LAST_STANDARD:
+            low.append(descriptor)
+            descriptor = os.dup(descriptor)
+    finally:
+        for taken in low:
+            os.close(taken)
+    return descriptor

@@ -93,8 +93,9 @@ class Intake(abc.ABC):
             with self._counting:
                 if full.is_sink:
                     self._pour(full)
-                else:
+                elif not full.is_done:
                     self._full_bytes += full.n_bytes
+                    full.is_counted = True
         self._wake_writer()
         if self.is_traced:
             return CLOSED
@@ -126,6 +127,13 @@ class Intake(abc.ABC):
         if is_traced:
             for block in list(self.blocks):
                 block.room = 0
+
+    def let_go(self, block: Block) -> None:
+        """Free the room of a block that is left by its owner and written."""
+        with self._counting:
+            block.is_done = True
+            if block.is_counted:
+                self._full_bytes -= block.n_bytes
 
     def close_sinks(self) -> None:
         """Count what fell into sinks; their owners look for room with the next prediction."""

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import itertools
 import logging
+import math
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed.telemetry.bridge import HostTelemetry
 from mlembed.telemetry.events import Outcome
 from mlembed.telemetry.intake import Intake, Lot, Sized
+from mlembed.telemetry.notices import tell
 from mlembed.telemetry.store import Store
 from mlembed.telemetry.writer import Writer
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _BATCH = 256  # written without letting go of the interpreter: under a millisecond
 _EXIT_SECONDS = 2.0
 
-_LOG = logging.getLogger("mlembed")
 _ON = "; predictions go on, losses are counted"
 _WARNINGS = {
     "store": "mlembed cannot write its prediction log in %s (%s)" + _ON,
@@ -121,18 +122,24 @@ class Recorder(Intake):
         while not self._ending.is_set():
             self._wake.wait(self.settings.flush_seconds)
             self._wake.clear()
-            self._drain()
-            self._tidy()
+            try:
+                self._drain()
+                self._tidy()
+            except Exception as error:  # noqa: BLE001  not even a lack of memory ends it
+                self._lose("record", 0, error)
         self.soft_bytes = 0
         self._thread = None
 
     def _drain(self, timeout_seconds: float = -1.0) -> bool:
         if not self._writing.acquire(timeout=timeout_seconds):
             return False
+        deadline = math.inf if timeout_seconds < 0 else time.monotonic() + timeout_seconds
         try:
             self._look()
             self._write_blocks()
             while self.queue:
+                if time.monotonic() > deadline:
+                    return False
                 self._write_some()
             self._writer.settle()
         finally:
@@ -172,9 +179,8 @@ class Recorder(Intake):
             slots = block.take()
             if not is_left:
                 self.blocks.append(block)
-            elif slots.stop == block.size:
-                with self._counting:
-                    self._full_bytes -= block.n_bytes
+            else:
+                self.let_go(block)
             if block.source is None or slots.start == slots.stop:
                 continue
             parts = waiting.setdefault(block.source, [])
@@ -240,7 +246,7 @@ class Recorder(Intake):
             self._warned.add(place)
             # Only the system's own words are known to hold no value of a record.
             why = str(error) if isinstance(error, OSError) else type(error).__name__
-            _LOG.warning(_WARNINGS[place], self.settings.log_dir, why)
+            tell(logging.WARNING, _WARNINGS[place], self.settings.log_dir, why)
 
     def forget_parent(self) -> None:
         """Begin anew in a forked child: what waits is the parent's to write."""

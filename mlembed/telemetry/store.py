@@ -20,11 +20,10 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from mlembed.telemetry.archive import Archive
+from mlembed.telemetry.archive import Archive, open_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from io import FileIO
     from pathlib import Path
 
     Heads = Mapping[str, Callable[[], bytes]]
@@ -54,19 +53,37 @@ class LogFile:
         # The mode counts for the last directory alone, so each is made by itself.
         for path in (folder.parent, folder, directory):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path, self._file = _create(directory, f"{host}-{os.getpid()}")
+        self.path, self._descriptor = _create(directory, f"{host}-{os.getpid()}")
+        self._identity = _identity(os.fstat(self._descriptor))
 
     @property
-    def is_full(self) -> bool:
-        """Whether the next line belongs into a new file."""
+    def is_over(self) -> bool:
+        """Whether the next line belongs into a new file: this one is full, or was taken away."""
         today = dt.datetime.now(dt.UTC).date().isoformat()
         return (
-            self._size >= MAX_FILE_BYTES or time.monotonic() >= self._deadline or today != self._day
+            self._size >= MAX_FILE_BYTES
+            or time.monotonic() >= self._deadline
+            or today != self._day
+            or not (self._is_open and self._is_there)
         )
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still that of the file: a daemon closes and reuses all."""
+        with contextlib.suppress(OSError):
+            return _identity(os.fstat(self._descriptor)) == self._identity
+        return False
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether the file still has its name: whoever looks after the disk may take it away."""
+        with contextlib.suppress(OSError):
+            return _identity(self.path.stat()) == self._identity
+        return False
 
     def write(self, data: bytes) -> None:
         """Append *data*, which ends in a newline, and hand it to the system."""
-        written = self._file.write(data)
+        written = os.write(self._descriptor, data)
         if written != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += len(data)
@@ -75,6 +92,8 @@ class LogFile:
         """Close the file and return it under its final name; remove it if it holds no line."""
         self.abandon()
         with contextlib.suppress(OSError):
+            if not self._is_there:
+                return None
             if self._size:
                 return self.path.rename(self.path.with_suffix(""))
             self.path.unlink()
@@ -82,8 +101,9 @@ class LogFile:
 
     def abandon(self) -> None:
         """Close the file and leave it as it is, to the process it belongs to."""
-        with contextlib.suppress(OSError):
-            self._file.close()
+        if self._is_open:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
 
 
 class Store:
@@ -111,7 +131,7 @@ class Store:
             OSError: If it cannot be written; the next call tries a new file.
         """
         file = self._files.get(model)
-        if file is not None and file.is_full:
+        if file is not None and file.is_over:
             self._archive.add(self._files.pop(model).close())
             file = None
         if file is None:
@@ -148,7 +168,11 @@ class Store:
             self._files.popitem()[1].abandon()
 
 
-def _create(directory: Path, stem: str) -> tuple[Path, FileIO]:
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _create(directory: Path, stem: str) -> tuple[Path, int]:
     sequence = 0
     while True:
         path = directory / f"{stem}-{sequence}.jsonl.open"
@@ -157,5 +181,5 @@ def _create(directory: Path, stem: str) -> tuple[Path, FileIO]:
         if not (closed.exists() or closed.with_name(f"{closed.name}.gz").exists()):
             with contextlib.suppress(FileExistsError):
                 # No buffer: a process forked in mid-write would write the rest a second time.
-                return path, os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
+                return path, open_apart(path, flags)
         sequence += 1

@@ -137,14 +137,15 @@ def model(settings: Settings, registry: FileRegistry) -> Model:
 @pytest.fixture
 def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bytes]]:
     """Make the log's disk a full pipe; return the function that frees it and reads it to its end."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
     with contextlib.suppress(BlockingIOError):
         while os.write(writer, b"#"):
             pass
     os.set_blocking(writer, True)
-    file = os.fdopen(writer, "ab", buffering=0)
-    monkeypatch.setattr(store, "_create", lambda *_: (tmp_path / "pipe", file))
+    monkeypatch.setattr(store, "_create", lambda *_: (tmp_path / "pipe", writer))
     taken: list[bytes] = []
 
     def read() -> None:

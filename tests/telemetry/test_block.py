@@ -128,6 +128,28 @@ def test_threads_that_end_leave_nothing_behind(model: mlembed.Model) -> None:
         assert math.isclose(event["mlembed.prediction.score"], answer.score)
 
 
+def test_memory_that_waits_is_counted_right(small: mlembed.Model) -> None:
+    """Whether a thread ends with its block full or goes on: once all is written, nothing waits."""
+    recorder = recorder_for(small.settings)
+
+    def predict(n: int) -> None:
+        for _ in range(n):
+            small.predict(RECORD)
+
+    size = n_slots(small._handle.ready().source, LEAST_ROOM)
+    for n in (size, size + 1, 3 * size):
+        thread = threading.Thread(target=predict, args=(n,))
+        thread.start()
+        thread.join()
+        assert small.flush()
+        predict(n)
+        assert small.flush()
+    predict(1)
+    assert small.flush()
+
+    assert recorder.waiting_bytes == 0
+
+
 def _id(event: dict[str, Any]) -> str:
     text: str = event["mlembed.prediction.id"]
     return text

@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import os
 import re
+import shutil
 import socket
 import types
 from typing import TYPE_CHECKING
@@ -185,33 +186,97 @@ def test_store_leaves_no_empty_file(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
 
 
-def test_store_goes_on_after_a_failed_write(tmp_path: Path) -> None:
-    """A write that fails, as where a daemon closed all files, is told; the next begins a new one."""
-    store = Store(tmp_path, 2**30)
+def test_store_goes_on_after_a_daemon_closed_all_files(tmp_path: Path) -> None:
+    """A host's own file that got the number of ours takes no line, stays open, and none is lost."""
+    store = Store(tmp_path / "log", 2**30)
     store.write("toy", b"one\n", {})
-    os.close(store._files["toy"]._file.fileno())
-
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        store.write("toy", b"two\n", {})
-    store.write("toy", b"three\n", {})
+    number = store._files["toy"]._descriptor
+    os.close(number)
+    store.write("toy", b"two\n", {})
     store.close()
 
-    assert lines(tmp_path) == ["one", "three"]
-    assert all(name.endswith(".jsonl") for name in files(tmp_path))
+    store.write("toy", b"three\n", {})
+    number = store._files["toy"]._descriptor
+    with (tmp_path / "host.txt").open("wb", buffering=0) as host:
+        os.dup2(host.fileno(), number)
+        store.write("toy", b"four\n", {})
+        store.close()
+        os.write(number, b"the host's\n")
+        os.close(number)
+
+    assert lines(tmp_path / "log") == ["one", "two", "three", "four"]
+    assert (tmp_path / "host.txt").read_text() == "the host's\n"
 
 
-def test_store_survives_a_removed_directory(tmp_path: Path) -> None:
-    """Who deletes the log under a running host loses what was in it, and closing raises nothing."""
+@pytest.mark.parametrize("closed", [True, False])
+def test_store_survives_a_removed_directory(tmp_path: Path, closed: bool) -> None:  # noqa: FBT001
+    """Who deletes the log under a running host loses what was in it, and nothing that comes after."""
     store = Store(tmp_path, 2**30)
     store.write("toy", b"one\n", {})
     for path in sorted(tmp_path.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
 
+    if closed:
+        store.close()
+    store.write("toy", b"two\n", {"layout": lambda: b"head\n"})
     store.close()
+
+    assert lines(tmp_path) == ["head", "two"]
+
+
+def test_store_survives_a_directory_that_is_moved_away(tmp_path: Path) -> None:
+    """Who puts the log elsewhere and a copy in its place finds what comes later in a new file."""
+    root, moved = tmp_path / "log", tmp_path / "moved"
+    store = Store(root, 2**30)
+    store.write("toy", b"one\n", {})
+    root.rename(moved)
+    shutil.copytree(moved, root)
     store.write("toy", b"two\n", {})
     store.close()
 
-    assert lines(tmp_path) == ["two"]
+    assert lines(moved) == ["one"]
+    assert lines(root) == ["one", "two"]
+    assert [name.endswith(".open") for name in files(root)] == [True, False]
+
+
+def test_store_never_takes_a_standard_stream(tmp_path: Path) -> None:
+    """A host that closed its streams and opens its own has nothing of the log in them."""
+    script = """
+    import os, sys
+    from pathlib import Path
+    from mlembed.telemetry.archive import Archive
+    from mlembed.telemetry.store import Store
+
+    folder = Path(sys.argv[1])
+    for number in (0, 1, 2):
+        os.close(number)
+    store = Store(folder / "log", 2**30)
+    store.write("toy", b"one\\n", {})
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        assert os.open(folder / name, os.O_RDWR | os.O_CREAT) == number
+    os.write(1, b"the host's output")
+    os.write(2, b"the host's errors")
+    store.write("toy", b"two\\n", {})
+    store.close()
+
+    for number in (0, 1, 2):
+        os.close(number)
+    (path,) = folder.rglob("*.jsonl")
+    archive = Archive(folder / "log", 2**30)
+    archive.add(path)
+    archive.work(lambda *_: None)
+    for number in (0, 1, 2):
+        assert os.open(folder / "later", os.O_RDWR | os.O_CREAT) == number
+    while archive.work(lambda *_: None):
+        pass
+    """
+
+    run_script(script, tmp_path)
+
+    (path,) = (tmp_path / "log").rglob("*.jsonl.gz")
+    assert gzip.decompress(path.read_bytes()) == b"one\ntwo\n"
+    texts = [(tmp_path / name).read_text() for name in ("stdin", "stdout", "stderr", "later")]
+    assert texts == ["", "the host's output", "the host's errors", ""]
 
 
 def test_store_of_many_processes(tmp_path: Path) -> None:
