@@ -103,5 +103,10 @@ def _pyfunc(pipeline: Any, path: Path) -> Any:
         import mlflow.sklearn
     except ImportError:
         return None
-    mlflow.sklearn.save_model(pipeline, str(path), pyfunc_predict_fn="predict_proba")
+    mlflow.sklearn.save_model(
+        pipeline,
+        str(path),
+        pyfunc_predict_fn="predict_proba",
+        skops_trusted_types=["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"],
+    )
     return mlflow.pyfunc.load_model(str(path))

@@ -43,7 +43,8 @@ def show(findings: Iterable[Finding], *, as_json: bool) -> None:
         else:
             asked = "" if finding.most is None else f"at most {finding.most:g}"
             verdict = "" if finding.most is None else "met" if finding.is_met else "MISSED"
-            number = f"{finding.value:.3g} {finding.unit}".strip()
+            figures = f"{finding.value:,.0f}" if finding.value >= 1000 else f"{finding.value:.3g}"
+            number = f"{figures} {finding.unit}".strip()
             line = f"{finding.what:<58} {number:>10}  {asked:<13} {verdict:<7} {finding.detail}"
         sys.stdout.write(line.rstrip() + "\n")
         sys.stdout.flush()
