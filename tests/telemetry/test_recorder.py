@@ -322,3 +322,52 @@ def test_recorder_compresses_what_it_closed_and_keeps_the_cap(
     log = read_log(settings.log_dir, "toy")
     assert len(log) + sum(recorder.dropped.values()) == written
     assert log.torn == log.unreadable == 0
+
+
+def test_writer_outlives_a_host_that_cannot_be_told(recorder: Recorder) -> None:
+    """Logging raises where its stream is closed; the writer goes on, and the disk may come back."""
+
+    class Closed(logging.Handler):
+        """A handler of the host's that fails."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ValueError(record)
+
+    folder, handler = recorder.settings.log_dir, Closed()
+    logging.getLogger("mlembed").addHandler(handler)
+    try:
+        folder.write_text("")
+        recorder.append(make_entry(key="lost"))
+        assert recorder.flush()
+        assert recorder._thread is not None
+        assert recorder._thread.is_alive()
+        folder.unlink()
+        recorder.append(make_entry(key="kept"))
+        assert recorder.flush()
+    finally:
+        logging.getLogger("mlembed").removeHandler(handler)
+
+    assert recorder.dropped == {"store_FileExistsError": 1}
+    assert keys(folder) == ["kept"]
+
+
+def test_drain_ends_though_others_go_on(recorder: Recorder) -> None:
+    """Who closes a recorder that threads keep filling does so within its time."""
+    over = threading.Event()
+
+    def append() -> None:
+        while not over.is_set():
+            recorder.queue.append(make_entry())
+
+    threads = [threading.Thread(target=append) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(recorder.queue) > 10_000, "a long queue")
+
+    drained = recorder._drain(0.0)
+
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not drained
+    assert recorder.queue
