@@ -95,7 +95,7 @@ def _calls(bundle: Bundle, logged: Model, unlogged: Model, calls: int) -> dict[s
     times = timing.single(kinds, calls)
     settle()
     of_cpu = timing.cpu(kinds, max(100, calls // 4), settle=settle)
-    at_once = timing.threaded(kinds, max(100, calls // 8), THREADS)
+    at_once = timing.threaded(kinds, max(100, calls // 8), THREADS, settle=settle)
     settle()
     result: dict[str, Any] = {}
     for suffix, share in (("", 0.5), ("_p99", 0.99)):

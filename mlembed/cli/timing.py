@@ -81,7 +81,14 @@ def cpu(
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def threaded(kinds: Kinds, calls: int, threads: int, rounds: int = 7) -> dict[str, float]:
+def threaded(
+    kinds: Kinds,
+    calls: int,
+    threads: int,
+    rounds: int = 7,
+    *,
+    settle: Callable[[], object] | None = None,
+) -> dict[str, float]:
     """Return the time a call of each kind takes where *threads* call at once, in microseconds.
 
     It is the time of the whole round over the number of calls in all its threads.
@@ -91,12 +98,15 @@ def threaded(kinds: Kinds, calls: int, threads: int, rounds: int = 7) -> dict[st
         calls: Calls of each thread in a round.
         threads: How many there are.
         rounds: Rounds, of which the median counts.
+        settle: Waits for what a round leaves to other threads, so that it slows no other kind.
     """
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     with _frozen():
         for _ in range(rounds):
             for name, call in kinds.items():
                 taken[name].append(_round(call, calls, threads))
+                if settle is not None:
+                    settle()
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlembed.telemetry.events import Call, Outcome
     from mlembed.telemetry.source import Source
 
-_WAKE_SHARE = 16  # the writer is woken when a sixteenth of the room is taken
+_WAKE_SHARE = 4  # the writer is woken when a quarter of the room is taken
 _SCARCE = 0.8  # share of the room from which predictions are sampled
 _HALVINGS = 4
 FULL = "queue_full"
