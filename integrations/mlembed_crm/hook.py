@@ -27,8 +27,9 @@ _LOG = logging.getLogger("mlembed")
 class Actions:
     """Applies *rules* to predictions; a prediction hook.
 
-    A prediction that is a fallback, or has no score, never acts. One that abstains has a score, and acts by it. A
-    crossing rule does nothing for a prediction without a key, and says so once in the log.
+    A prediction that is a fallback, or has no score, never acts. One that abstains has a score, and
+    acts by it. A crossing rule does nothing for a prediction without a key, and says so once in the
+    log.
 
     Args:
         outbox: Where actions are queued.
