@@ -96,7 +96,9 @@ def difference(given: NDArray[Any], wanted: NDArray[Any], tolerance: float) -> s
         return f"differs in {count} of {wanted.size} places" if count else ""
     left, right = given.astype(np.float64), wanted.astype(np.float64)
     finite = np.isfinite(right)
-    if not np.array_equal(np.where(finite, 0.0, right), np.where(finite, 0.0, left), equal_nan=True):
+    if not np.array_equal(
+        np.where(finite, 0.0, right), np.where(finite, 0.0, left), equal_nan=True
+    ):
         return "is infinite or no number in other places"
     error = float(np.abs(left[finite] - right[finite]).max(initial=0.0))
     largest = float(np.abs(right[finite]).max(initial=0.0)) or 1.0

@@ -210,9 +210,7 @@ def _texts(tensor: Tensor, value: Any) -> NDArray[Any]:
     return result.reshape(array.shape)
 
 
-def _check_shape(
-    tensor: Tensor, array: NDArray[Any], lengths: dict[str, tuple[int, str]]
-) -> None:
+def _check_shape(tensor: Tensor, array: NDArray[Any], lengths: dict[str, tuple[int, str]]) -> None:
     """Refuse another shape; *lengths* are those of the named axes so far, and where they stood."""
     shape = tensor.shape
     if shape is None:
@@ -242,7 +240,9 @@ def _rank(shape: tuple[Axis, ...], array: NDArray[Any]) -> str:
 
 def _cast(tensor: Tensor, array: NDArray[Any]) -> str:
     if array.dtype.kind in "biuf":
-        return f"; convert it with .astype(np.{'bool_' if tensor.dtype == 'bool' else tensor.dtype})"
+        return (
+            f"; convert it with .astype(np.{'bool_' if tensor.dtype == 'bool' else tensor.dtype})"
+        )
     return "; give an array of numbers"
 
 

@@ -95,7 +95,7 @@ class Model:
         self._breaker = Breaker(ref.name, settings.breaker_failures, settings.breaker_seconds)
         self._failures = Failures(ref, self.fallback, self._handle, self._breaker, self._recorder)
 
-    def predict(  # noqa: C901, PLR0912  every call in here costs a hundredth of the answer
+    def predict(  # noqa: C901, PLR0912, PLR0915  every call in here costs a hundredth of the answer
         self, record: Any, *, key: str | None = None
     ) -> Prediction:
         """Answer for one record.

@@ -106,7 +106,7 @@ class TensorServed(Served):
         if declared is None:
             return None
         array = outputs[declared.output]
-        if self._counts_records(declared.output) and array.ndim and len(array) != 1:
+        if self.counts_records(declared.output) and array.ndim and len(array) != 1:
             raise InferenceError(
                 f"{self.manifest.title}: the score's output holds {len(array)} records; give one, "
                 "or all of them to predict_batch"
@@ -207,7 +207,8 @@ class TensorServed(Served):
     def _misfit(self, *problems: str, prefix: str = "") -> SchemaError:
         return SchemaError(self.manifest.title, tuple(f"{prefix}{text}" for text in problems))
 
-    def _counts_records(self, output: str) -> bool:
+    def counts_records(self, output: str) -> bool:
+        """Tell whether the first axis of *output* is known to count records."""
         return any(t.name == output and t.shape and t.may_batch for t in self.manifest.outputs)
 
     def _no_score(self, array: NDArray[Any]) -> InferenceError:
