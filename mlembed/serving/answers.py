@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed.serving import hooks
 from mlembed.serving.batch import Batch, batch_calls
 from mlembed.serving.prediction import Prediction
+from mlembed.telemetry.events import SHORT_KEY
 from mlembed.telemetry.ids import SEQUENCE
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]
 
-_SHORT = 64  # characters of a key that stand in the source's bound of an entry
 _perf_ns = time.perf_counter_ns
 
 
@@ -53,6 +53,10 @@ class TensorPrediction(Prediction):
         """Describe the prediction in plain JSON types; None for what is no finite number."""
         outputs = {name: _plain(array.tolist()) for name, array in self._outputs.items()}
         return super().to_json() | {"outputs": outputs}
+
+    def __repr__(self) -> str:
+        shapes = {name: f"{a.dtype.name}{list(a.shape)}" for name, a in self._outputs.items()}
+        return f"{super().__repr__()[:-1]}, outputs={shapes})"
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (*super().__getstate__(), self._outputs)
@@ -119,7 +123,7 @@ def predict_tensors(
     if recorder is not None:
         span = recorder.bridge.current_span() if recorder.bridge.traces else None
         whole = (*call, None, {name: array.shape for name, array in feed.items()}, span, 1.0)
-        if key is None or len(key) <= _SHORT:
+        if key is None or len(key) <= SHORT_KEY:
             recorder.append(whole)
         else:
             recorder.press(whole, 4 * len(key))

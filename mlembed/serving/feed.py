@@ -97,7 +97,8 @@ class Feed:
             f"'{name[:_MAX_NAME]}'" if isinstance(name, str) else f"a {type(name).__name__}"
             for name in unknown[:_MAX_NAMED]
         )
-        problems = [f"{name} is no input" for name in shown]
+        inputs = ", ".join(f"'{tensor.name}'" for tensor in self._inputs[:_MAX_NAMED])
+        problems = [f"{name} is no input; give {inputs}" for name in shown]
         if len(unknown) > len(shown):
             problems.append(f"{len(unknown) - len(shown)} more are no inputs")
         return problems
