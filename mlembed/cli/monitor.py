@@ -51,10 +51,10 @@ def monitor(
         report: Report | CallsReport = judge_calls(bundle, log, policy=policy)
     else:
         report = judge(bundle, log, policy=policy)
-    if html is not None and not isinstance(report, CallsReport):
-        from mlembed.monitoring.report import write_html
+        if html is not None:
+            from mlembed.monitoring.report import write_html
 
-        write_html(report, html)
+            write_html(report, html)
     if as_json:
         show_json(report.to_json())
     else:

@@ -15,7 +15,6 @@ import numpy as np
 from mlembed.errors import MonitoringError
 from mlembed.monitoring import wording
 from mlembed.monitoring.outcomes import join
-from mlembed.monitoring.policy import Policy
 from mlembed.monitoring.statistics import wilson_low
 from mlembed.monitoring.traffic import Traffic, calls_of, traffic
 
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
     from mlembed.bundle.bundle import Bundle
     from mlembed.monitoring.log import PredictionLog
     from mlembed.monitoring.performance import State
+    from mlembed.monitoring.policy import Policy
 
+_NO_PROFILE = (
+    "This model takes tensors, of which the log holds dtype and shape alone: there is no column "
+    "profile, so neither drift nor the realised metric is judged."
+)
 _SHARES = (0.05, 0.5, 0.95)
 
 
@@ -88,18 +92,17 @@ class CallsReport:
     def summary(self) -> list[str]:
         """Say in sentences what was found and what to do."""
         calls = self.traffic
-        head = {
+        few = f"too little to judge, {calls.calls:,} calls of {self.policy.min_calls:,} needed"
+        found = {
             "ok": f"nothing stands out in {calls.calls:,} calls",
-            "insufficient": f"too little to judge, {calls.calls:,} calls of "
-            f"{self.policy.min_calls:,} needed",
+            "insufficient": few,
             "alert": "; ".join(wording.failures(calls)),
         }
+        apart = f"{self.unmatched:,} about predictions not in this log"
         sentences = [
-            f"{self.title}: {head[self.state]}.",
-            "This model takes tensors, of which the log holds dtype and shape alone: there is no "
-            "column profile, so neither drift nor the realised metric is judged.",
-            f"Outcomes: {self.matched:,} joined, {self.unmatched:,} about predictions not in this "
-            "log.",
+            f"{self.title}: {found[self.state]}.",
+            _NO_PROFILE,
+            f"Outcomes: {self.matched:,} joined, {apart}.",
         ]
         if self.unreadable:
             sentences.append(f"{self.unreadable:,} lines or events of the log could not be read.")

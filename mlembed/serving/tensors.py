@@ -62,6 +62,8 @@ class TensorServed(Served):
         self.source = TensorSource(
             *(manifest.name, manifest.version, self.id, manifest.inputs, self.decide)
         )
+        score = manifest.score
+        self._is_batch = score is not None and self.counts_records(score.output)
         for side, found, said in (
             ("takes", self.graph.inputs, manifest.inputs),
             ("gives", self.graph.outputs, manifest.outputs),
@@ -106,14 +108,14 @@ class TensorServed(Served):
         if declared is None:
             return None
         array = outputs[declared.output]
-        if self.counts_records(declared.output) and array.ndim and len(array) != 1:
+        if self._is_batch and array.ndim and len(array) != 1:
             raise InferenceError(
                 f"{self.manifest.title}: the score's output holds {len(array)} records; give one, "
                 "or all of them to predict_batch"
             )
         if declared.index >= array.size:
             raise self._no_score(array)
-        score = float(array.flat[declared.index])
+        score = float(array.item(declared.index))
         if score - score != 0.0:  # NaN, or without end
             raise InferenceError(
                 f"{self.manifest.title} gave no finite score; look at what it was given"

@@ -13,7 +13,7 @@ from mlembed.telemetry.otlpjson import whole_text
 from mlembed.telemetry.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlembed.telemetry.events import Entry
     from mlembed.telemetry.otlpjson import AttributeValue
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INPUTS = "mlembed.payload.inputs"
 _TUPLE_BYTES, _LENGTH_BYTES, _MOST_AXES = 128, 40, 64
+_MAX_TEXTS = 1024
 
 
 class TensorSource(Source):
@@ -46,6 +47,7 @@ class TensorSource(Source):
     ) -> None:
         super().__init__(name, version, digest, (), log_features=False, decide=decide)
         self._dtypes = {tensor.name: tensor.dtype for tensor in inputs}
+        self._texts: dict[tuple[tuple[int, ...], ...], str] = {}
         axes = (_MOST_AXES if t.shape is None else len(t.shape) for t in inputs)
         self.entry_bytes += sum(_TUPLE_BYTES + _LENGTH_BYTES * count for count in axes)
 
@@ -53,12 +55,21 @@ class TensorSource(Source):
         """Return the attributes of a prediction's event, its inputs' dtypes and shapes among them."""
         values = super().attributes(entry)
         if entry.unknown:
-            shapes = {
-                whole_text(name): f"{self._dtypes[name]}[{','.join(map(str, shape))}]"
-                for name, shape in entry.unknown.items()
-            }
-            values[INPUTS] = json.dumps(shapes, ensure_ascii=False)
+            values[INPUTS] = self._text(entry.unknown)
         return values
+
+    def _text(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        key = tuple(shapes.values())
+        text = self._texts.get(key)
+        if text is None:
+            named = {
+                whole_text(name): f"{self._dtypes[name]}[{','.join(map(str, shape))}]"
+                for name, shape in shapes.items()
+            }
+            if len(self._texts) >= _MAX_TEXTS:
+                self._texts.clear()
+            text = self._texts[key] = json.dumps(named, ensure_ascii=False)
+        return text
 
     def unknown(self, entry: Entry) -> dict[str, AttributeValue]:  # noqa: ARG002  none here
         """Return nothing: there is no vocabulary."""

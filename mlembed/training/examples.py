@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlembed.tensors import Tensor
 
-_RECORDS = (2, 1)
+_RECORDS = (1, 2)
 _LENGTHS = (8, 1, 2, 16, 32, 64, 128, 224)
 _VALUES = ("mixed", "zeros", "ones")
 
@@ -57,36 +57,43 @@ def read_examples(path: Path) -> list[dict[str, Any]]:
     return calls
 
 
-def made_up(inputs: Sequence[Tensor]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield inputs to try, the likeliest first; the first axis counts two records if it can.
+def made_up(inputs: Sequence[Tensor]) -> Iterator[list[dict[str, NDArray[Any]]]]:
+    """Yield calls to try, the likeliest first: of one record, and of two where the axes allow it.
 
     Raises:
         BundleError: If the graph's fixed axes are too large for golden calls.
     """
+    names = [tensor.name for tensor in inputs]
     seen, smallest = set(), math.inf
-    for values, length, records in itertools.product(_VALUES, _LENGTHS, _RECORDS):
-        shapes = tuple(_shape(tensor, records, length) for tensor in inputs)
-        if (values, shapes) in seen:
-            continue
-        seen.add((values, shapes))
-        sized = zip(inputs, shapes, strict=True)
-        size = sum(math.prod(shape) * _item_bytes(tensor) for tensor, shape in sized)
-        smallest = min(smallest, size)
-        if size <= MAX_BYTES:
-            random = np.random.default_rng(0)
-            yield {
-                tensor.name: _array(tensor, shape, values, random)
-                for tensor, shape in zip(inputs, shapes, strict=True)
-            }
-    if smallest > MAX_BYTES:
+    for values, length in itertools.product(_VALUES, _LENGTHS):
+        shapes = [tuple(_shape(t, records, length) for t in inputs) for records in _RECORDS]
+        sizes = [sum(map(_n_bytes, inputs, some)) for some in shapes]
+        smallest = min(smallest, *sizes)
+        key = (values, *shapes)
+        if key not in seen and sum(sizes) <= MAX_BYTES:
+            seen.add(key)
+            yield [
+                dict(zip(names, _arrays(inputs, some, values), strict=True))
+                for some in dict.fromkeys(shapes)
+            ]
+    if smallest > MAX_BYTES // len(_RECORDS):
         raise BundleError(
             f"the graph's inputs take {smallest:,} bytes at least, and golden calls may take "
             f"{MAX_BYTES:,}; export it with smaller or dynamic axes"
         )
 
 
-def _item_bytes(tensor: Tensor) -> int:
-    return 8 if tensor.dtype == "string" else np.dtype(tensor.dtype).itemsize
+def _n_bytes(tensor: Tensor, shape: tuple[int, ...]) -> int:
+    size = 8 if tensor.dtype == "string" else np.dtype(tensor.dtype).itemsize
+    return math.prod(shape) * size
+
+
+def _arrays(
+    inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], values: str
+) -> Iterator[NDArray[Any]]:
+    random = np.random.default_rng(0)
+    for tensor, shape in zip(inputs, shapes, strict=True):
+        yield _array(tensor, shape, values, random)
 
 
 def _shape(tensor: Tensor, records: int, length: int) -> tuple[int, ...]:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     Call = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
 
-_MAX_TRIES = 32
 _MAX_SHOWN = 300
 
 
@@ -135,13 +134,15 @@ def _calls(title: str, file: OnnxFile, examples: Sequence[Mapping[str, Any]]) ->
         except Exception as error:  # the runtime raises its own types, which are not public
             why = _first_line(error)
             raise BundleError(f"the graph fails on the example: {why}; give another") from error
-    for tries, inputs in enumerate(made_up(file.inputs)):
-        try:
-            return ((inputs, graph.run(dict(inputs))),)
-        except Exception as error:  # noqa: BLE001  idem
-            why = why or _first_line(error)
-        if tries == _MAX_TRIES:
-            break
+    for candidates in made_up(file.inputs):
+        calls = []
+        for inputs in candidates:
+            try:
+                calls.append((inputs, graph.run(dict(inputs))))
+            except Exception as error:  # noqa: BLE001  idem
+                why = why or _first_line(error)
+        if calls:
+            return tuple(calls)
     raise BundleError(
         f"the graph takes none of the inputs that were made up for it ({why}); give real ones: "
         "--example FILE.npz, or pack(examples=[{...}])"
