@@ -143,8 +143,8 @@ class TensorServed(Served):
         """Answer for stacked records.
 
         Args:
-            data: A mapping of arrays whose first axis counts the records, or a sequence of what
-                `predict` takes.
+            data: A mapping of arrays whose first axis counts the records where it is dynamic, and
+                which hold for all records where it is not; or a list of what `predict` takes.
 
         Returns:
             The outputs, their first axis the records; how many there are; the inputs.
@@ -154,17 +154,20 @@ class TensorServed(Served):
             InferenceError: If an output is not one entry a record.
         """
         manifest = self.manifest
-        fixed = [t for t in (*manifest.inputs, *manifest.outputs) if not t.may_batch]
-        if fixed:
+        counted = [tensor.name for tensor in manifest.inputs if tensor.may_batch]
+        fixed = [tensor for tensor in manifest.outputs if not tensor.may_batch]
+        if fixed or not counted:
+            first = (fixed or manifest.inputs)[0]
             raise self._misfit(
-                f"its graph has no batch axis: '{fixed[0].name}' is {fixed[0].text}; call predict "
-                "for each record, or export the model with a dynamic first axis"
+                f"its graph has no batch axis: '{first.name}' is {first.text}; call predict for "
+                "each record, or export the model with a dynamic first axis"
             )
         feed = self._stacked(data) if isinstance(data, (list, tuple)) else self.feed.read(data)
-        counts = {name: len(array) if array.ndim else -1 for name, array in feed.items()}
-        n_records = next(iter(counts.values()))
-        if n_records < 0 or len({*counts.values()}) > 1:
-            raise self._misfit(f"the inputs differ in their number of records: {counts}")
+        lengths = {name: len(feed[name]) if feed[name].ndim else -1 for name in counted}
+        n_records = lengths[counted[0]]
+        if n_records < 0 or len({*lengths.values()}) > 1:
+            told = ", ".join(f"'{name}' {list(feed[name].shape)}" for name in counted)
+            raise self._misfit(f"the inputs differ in their number of records: {told}")
         if not n_records:
             return {tensor.name: _empty(tensor) for tensor in manifest.outputs}, 0, feed
         outputs = self.run(feed)
@@ -181,28 +184,39 @@ class TensorServed(Served):
         if not records:
             return {t.name: _empty(t) for t in self.manifest.inputs}
         feeds = [self._numbered(number, record) for number, record in enumerate(records)]
-        stacked = {}
-        for tensor in self.manifest.inputs:
-            arrays = [feed[tensor.name] for feed in feeds]
+        return {
+            tensor.name: self._side_by_side(tensor, [feed[tensor.name] for feed in feeds])
+            for tensor in self.manifest.inputs
+        }
+
+    def _side_by_side(self, tensor: Tensor, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        if tensor.may_batch:
             try:
-                stacked[tensor.name] = np.concatenate(arrays)
+                return np.concatenate(arrays)
             except ValueError as error:
                 raise self._misfit(
                     f"'{tensor.name}' has another shape in some records; pad them to one, or call "
                     "predict for each"
                 ) from error
-        return stacked
+        first = arrays[0]
+        if not all(_same(array, first) for array in arrays[1:]):
+            raise self._misfit(
+                f"'{tensor.name}' differs between records, and the graph takes one for all of them: "
+                f"it is {tensor.text}; call predict for each"
+            )
+        return first
 
     def _numbered(self, number: int, record: Any) -> dict[str, NDArray[Any]]:
         try:
             feed = self.feed.read(record)
         except SchemaError as error:
             raise self._misfit(*error.problems, prefix=f"record {number}: ") from error
-        for name, array in feed.items():
-            if not array.ndim or len(array) != 1:
+        for tensor in self.manifest.inputs:
+            array = feed[tensor.name]
+            if tensor.may_batch and (not array.ndim or len(array) != 1):
                 raise self._misfit(
-                    f"record {number}: '{name}' has the shape {list(array.shape)}; its first axis "
-                    "must be one record"
+                    f"record {number}: '{tensor.name}' has the shape {list(array.shape)}; its first "
+                    "axis must be one record"
                 )
         return feed
 
@@ -225,6 +239,14 @@ def _empty(tensor: Tensor) -> NDArray[Any]:
     axes = (tensor.shape or (0,))[1:]
     lengths = (axis if isinstance(axis, int) else 0 for axis in axes)
     return np.empty((0, *lengths), dtype=object if tensor.dtype == "string" else tensor.dtype)
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    if one.shape != other.shape:
+        return False
+    if one.dtype == object:
+        return bool((one == other).all())
+    return one.tobytes() == other.tobytes()
 
 
 def _listed(dtypes: Mapping[str, str]) -> str:
