@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mlembed.serving import hooks
-from mlembed.serving.batch import Batch, batch_calls
+from mlembed.serving.batch import Batch, lot
 from mlembed.serving.prediction import Prediction
 from mlembed.telemetry.events import SHORT_KEY
 from mlembed.telemetry.ids import SEQUENCE
@@ -160,8 +160,9 @@ def predict_tensor_batch(
     batch = TensorBatch(scores, served.decide, source.name, source.version, time_ns, outputs)
     if recorder is not None:
         shapes = {name: array.shape for name, array in feed.items()}
-        calls = batch_calls(source, batch, None, {}, latency)
-        recorder.append_batch((*call[:9], shapes, *call[10:]) for call in calls)
+        logged = lot(source, batch, None, {}, latency)
+        calls = ((*call[:9], shapes, *call[10:]) for call in logged.calls)
+        recorder.append_batch(logged._replace(calls=calls))
     return batch
 
 
