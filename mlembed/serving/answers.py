@@ -122,7 +122,7 @@ def predict_tensors(
     call = (served.source, time_ns, SEQUENCE.next(), latency, score, reason, "", key)
     if recorder is not None:
         span = recorder.bridge.current_span() if recorder.bridge.traces else None
-        whole = (*call, None, {name: array.shape for name, array in feed.items()}, span, 1.0)
+        whole = (*call, None, served.source.described(feed), span, 1.0)
         if key is None or len(key) <= SHORT_KEY:
             recorder.append(whole)
         else:
@@ -159,7 +159,7 @@ def predict_tensor_batch(
     source = served.source
     batch = TensorBatch(scores, served.decide, source.name, source.version, time_ns, outputs)
     if recorder is not None:
-        shapes = {name: array.shape for name, array in feed.items()}
+        shapes = source.described(feed)
         logged = lot(source, batch, None, {}, latency)
         calls = ((*call[:9], shapes, *call[10:]) for call in logged.calls)
         recorder.append_batch(logged._replace(calls=calls))

@@ -47,7 +47,9 @@ class Feed:
         self._known: set[tuple[tuple[int, ...], ...]] = set()
 
     def read(self, record: Any) -> Arrays:
-        """Return the arrays of *record*: in native bytes, contiguous, texts as objects.
+        """Return the arrays of *record* in the order of the inputs, as the runtime reads them.
+
+        They are in native bytes and contiguous, and texts are objects.
 
         Floats may be NaN and infinite, and an axis without a fixed length may be empty: what they
         mean is the graph's to say.
@@ -60,7 +62,7 @@ class Feed:
             SchemaError: Listing every input that is missing, unknown, or of another dtype or shape.
         """
         if type(record) is dict and self._shapes(record) in self._known:
-            return dict(record)
+            return {name: record[name] for name, _ in self._dtypes}
         arrays = self._read(record)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()

@@ -55,6 +55,8 @@ class TensorServed(Served):
         GoldenError: If it does not reproduce its golden calls on this machine.
     """
 
+    source: TensorSource
+
     def _load(self, settings: Settings) -> None:
         manifest = self.manifest
         self.feed = Feed(manifest.title, manifest.inputs)

@@ -7,7 +7,7 @@ short text a prediction.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlembed.telemetry.otlpjson import whole_text
 from mlembed.telemetry.source import Source
@@ -15,19 +15,21 @@ from mlembed.telemetry.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from mlembed.telemetry.events import Entry
     from mlembed.telemetry.otlpjson import AttributeValue
     from mlembed.tensors import Tensor
 
 INPUTS = "mlembed.payload.inputs"
 _TUPLE_BYTES, _LENGTH_BYTES, _MOST_AXES = 128, 40, 64
-_MAX_TEXTS = 1024
+_MAX_DESCRIBED = 1024
 
 
 class TensorSource(Source):
     """A loaded bundle whose graph takes tensors, as events name it.
 
-    Its entries hold no row; under `unknown` stands the shape of each input by its name.
+    Its entries hold no row; under `unknown` stands what `described` returns.
 
     Args:
         name: Name of the model.
@@ -47,29 +49,30 @@ class TensorSource(Source):
     ) -> None:
         super().__init__(name, version, digest, (), log_features=False, decide=decide)
         self._dtypes = {tensor.name: tensor.dtype for tensor in inputs}
-        self._texts: dict[tuple[tuple[int, ...], ...], str] = {}
+        self._described: dict[tuple[tuple[int, ...], ...], dict[str, str]] = {}
         axes = (_MOST_AXES if t.shape is None else len(t.shape) for t in inputs)
         self.entry_bytes += sum(_TUPLE_BYTES + _LENGTH_BYTES * count for count in axes)
+
+    def described(self, feed: Mapping[str, NDArray[Any]]) -> Mapping[str, str]:
+        """Return what entries hold of *feed*, its arrays in the order of the inputs."""
+        shapes = tuple([array.shape for array in feed.values()])
+        found = self._described.get(shapes)
+        if found is None:
+            named = {
+                whole_text(name): f"{self._dtypes[name]}[{','.join(map(str, array.shape))}]"
+                for name, array in feed.items()
+            }
+            if len(self._described) >= _MAX_DESCRIBED:
+                self._described.clear()
+            found = {INPUTS: json.dumps(named, ensure_ascii=False)}
+            self._described[shapes] = found
+        return found
 
     def attributes(self, entry: Entry) -> dict[str, AttributeValue]:
         """Return the attributes of a prediction's event, its inputs' dtypes and shapes among them."""
         values = super().attributes(entry)
-        if entry.unknown:
-            values[INPUTS] = self._text(entry.unknown)
+        values |= entry.unknown or {}
         return values
-
-    def _text(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
-        key = tuple(shapes.values())
-        text = self._texts.get(key)
-        if text is None:
-            named = {
-                whole_text(name): f"{self._dtypes[name]}[{','.join(map(str, shape))}]"
-                for name, shape in shapes.items()
-            }
-            if len(self._texts) >= _MAX_TEXTS:
-                self._texts.clear()
-            text = self._texts[key] = json.dumps(named, ensure_ascii=False)
-        return text
 
     def unknown(self, entry: Entry) -> dict[str, AttributeValue]:  # noqa: ARG002  none here
         """Return nothing: there is no vocabulary."""

@@ -159,7 +159,7 @@ def test_a_golden_input_that_does_not_fit_is_told() -> None:
 )
 def test_malformed_calls_are_refused(change: Callable[[Any], None]) -> None:
     """Whatever stands there instead of calls is an error that says to pack again."""
-    with pytest.raises(BundleError, match="golden.json holds no calls as its graph takes them"):
+    with pytest.raises(BundleError, match=r"golden\.json holds no calls as its graph takes them"):
         serve(with_golden(change), QUIET)
 
 

@@ -169,7 +169,7 @@ def test_lists_and_numbers_of_python_are_converted(
         ({"a": 1}, "float32", "is object[], expected float32[N, 2]; give an array of numbers"),
         (object(), "float32", "is object[], expected float32[N, 2]; give an array of numbers"),
         (Broken(), "float32", "is Broken, which raised RuntimeError when it was read as an array"),
-        (np.ma.masked_array([[1.0, 2.0]], [[0, 1]]), "float32", "is a masked array; give filled"),
+        (np.ma.masked_array([[1.0, 2.0]], [[False, True]]), "float32", "is a masked array; give filled"),
         (np.array([[1, "a"]], dtype=object), "float32", "is object[1, 2], expected float32[N, 2]"),
         (np.array([["2026-01-01"] * 2], dtype="M8[D]"), "int64", "is datetime64[D][1, 2]"),
         (np.array([[1 + 2j, 1]]), "float64", "is complex128[1, 2], expected"),
@@ -261,6 +261,14 @@ def test_a_named_axis_agrees_between_inputs() -> None:
 
     with pytest.raises(SchemaError, match=r"'mask' is bool\[2, 4\].*L is 4 here and 3 in 'ids'"):
         Feed("m@1.0.0", PAIR).read({"ids": ids, "mask": mask})
+
+
+def test_arrays_come_in_the_order_of_the_inputs() -> None:
+    """However the host orders them, at first sight and when their shapes are known."""
+    checker = Feed("m@1.0.0", PAIR)
+    record = {"mask": np.zeros((2, 3), bool), "ids": np.zeros((2, 3), np.int64)}
+
+    assert [list(checker.read(record)) for _ in range(2)] == [["ids", "mask"]] * 2
 
 
 def test_every_problem_is_listed_at_once() -> None:

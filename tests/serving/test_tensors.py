@@ -170,7 +170,7 @@ def test_a_batch_falls_back_as_a_whole(settings: Settings) -> None:
 
 def test_the_score_of_several_records_is_refused(settings: Settings) -> None:
     """It would be that of the first alone; `predict_batch` gives one each."""
-    with pytest.raises(InferenceError, match="holds 2 records; give one, or all .* predict_batch"):
+    with pytest.raises(InferenceError, match=r"holds 2 records; give one, or all .* predict_batch"):
         load(pixels_bundle(), settings).predict({"pixels": images(2)})
 
     unscored = load(pixels_bundle(score=""), settings).predict({"pixels": images(2)})
@@ -513,7 +513,7 @@ def test_a_graph_that_is_not_the_manifests_is_refused() -> None:
     )
 
     with pytest.raises(
-        BundleError, match="the graph gives chances float32.*the manifest says odds"
+        BundleError, match=r"the graph gives chances float32.*the manifest says odds"
     ):
         serve(bundle, Serving(Settings(log=False)))
 

@@ -190,7 +190,7 @@ def test_a_score_that_is_none_is_refused(score: str, why: str) -> None:
 
 def test_a_text_is_no_score() -> None:
     """Only numbers can be."""
-    with pytest.raises(BundleError, match="'echo' is none. Outputs with numbers: total, scaled"):
+    with pytest.raises(BundleError, match=r"'echo' is none. Outputs with numbers: total, scaled"):
         packed(mixed_model(), examples=[MIXED], score="echo")
 
 
@@ -469,7 +469,7 @@ def test_an_example_that_cannot_be_read_is_refused(
     path = tmp_path / name
     write(path)
 
-    with pytest.raises(DataError, match="cannot be read .*pickled objects are never read"):
+    with pytest.raises(DataError, match=r"cannot be read .*pickled objects are never read"):
         read_examples(path)
     assert "run" not in capsys.readouterr().out
 
