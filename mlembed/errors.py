@@ -4,7 +4,7 @@
     ├── SettingsError         (ValueError)   a setting or reference is malformed
     ├── DeclarationError      (TypeError)    a Record, transform or trainer declares the impossible
     ├── MissingExtraError     (ImportError)  an optional library is not installed
-    ├── SchemaError           (ValueError)   a record does not fit the bundle's columns
+    ├── SchemaError           (ValueError)   a record does not fit what the bundle takes
     ├── InferenceError        (RuntimeError) the graph failed on a record that fits
     │   ├── PredictionTimeoutError (TimeoutError) it was stopped after `timeout_ms`
     │   └── CircuitOpenError                 it failed so often that it is left alone for a while
@@ -54,7 +54,7 @@ class MissingExtraError(MlembedError, ImportError):
 
 
 class SchemaError(MlembedError, ValueError):
-    """A record does not fit the bundle's columns.
+    """A record does not fit the bundle's columns or tensors.
 
     Attributes:
         bundle: The bundle, as `name@version`.
@@ -69,7 +69,7 @@ class SchemaError(MlembedError, ValueError):
     def __str__(self) -> str:
         return (
             f"record does not fit {self.bundle}: {'; '.join(self.problems)}. "
-            f"Its columns: python -m mlembed inspect {self.bundle}"
+            f"What it takes: python -m mlembed inspect {self.bundle}"
         )
 
 

@@ -27,8 +27,9 @@ _LOG = logging.getLogger("mlembed")
 class Actions:
     """Applies *rules* to predictions; a prediction hook.
 
-    A prediction that is a fallback never acts. One that abstains has a score, and acts by it. A
-    crossing rule does nothing for a prediction without a key, and says so once in the log.
+    A prediction that is a fallback, or has no score, never acts. One that abstains has a score, and
+    acts by it. A crossing rule does nothing for a prediction without a key, and says so once in the
+    log.
 
     Args:
         outbox: Where actions are queued.
@@ -95,7 +96,7 @@ class Actions:
         return tuple(action for action in applied if action is not None)
 
     def _rules_for(self, prediction: Prediction) -> tuple[Rule, ...]:
-        if prediction.reason == "fallback":
+        if prediction.reason == "fallback" or prediction.score is None:
             return ()
         return self._by_model.get(prediction.model, ())
 

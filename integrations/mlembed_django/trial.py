@@ -40,7 +40,8 @@ class Trial:
         bundle: Id of its bundle; empty likewise.
         golden_rows: Golden rows replayed.
         load_seconds: Time from resolving to the last golden row.
-        predict_microseconds: Median time of one encoded and scored record.
+        predict_microseconds: Median time of one encoded and scored record; of a run of the graph on
+            a golden call where it takes tensors.
         error: Why it cannot serve; empty where it does.
     """
 
@@ -65,6 +66,15 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
         bundle = registry.fetch(target)
         served = _bring(bundle, settings)
         loaded = time.perf_counter() - start
+        if bundle.manifest.inputs:
+            from mlembed.bundle.calls import read_calls
+
+            return dataclasses.replace(
+                trial,
+                golden_rows=len(read_calls(bundle).calls),
+                load_seconds=loaded,
+                predict_microseconds=served.run_seconds * 1e6,
+            )
         records = read_golden(bundle).records
         return dataclasses.replace(
             trial,
@@ -78,9 +88,10 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
 
 
 def _bring(bundle: Any, settings: Settings) -> Served:
-    from mlembed.serving.loading import Served, Serving
+    from mlembed.serving.loading import Serving
+    from mlembed.serving.tensors import serve
 
-    return Served(bundle, Serving(settings))
+    return serve(bundle, Serving(settings))
 
 
 def _median_microseconds(served: Served, records: Sequence[Mapping[str, Any]]) -> float:

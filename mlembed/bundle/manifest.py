@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mlembed.bundle import strictjson
 from mlembed.columns import Column, is_finite_number
 from mlembed.errors import BundleError
+from mlembed.tensors import MAX_TENSORS, Score, Tensor
 
 SCHEMA = 1
 MAX_FILES = 16
@@ -32,6 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("name", "version", "created")
 _OBJECTS = ("task", "transforms", "metrics", "training", "onnx", "runtime")
 _LISTS = {"columns": dict, "files": dict, "features": str, "requires": str}
+_TENSORS = ("inputs", "outputs", "score")  # written only where the graph takes tensors
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Manifest:
         name: Name of the model.
         version: Semantic version, `major.minor.patch`.
         created: Time of packing, ISO 8601 in UTC.
-        columns: Columns of the input row, in order.
+        columns: Columns of the input row, in order; none where the graph takes tensors.
         transforms: Declared transforms by name, for people; the graph computes them.
         features: Names of the features the estimator sees, in order.
         task: What the score means.
@@ -84,6 +86,9 @@ class Manifest:
         files: Every other file of the bundle.
         requires: Abilities a host must have; a host refuses what it does not know.
         schema: Version of this format.
+        inputs: Tensors the graph takes; none where it takes a row of columns.
+        outputs: Tensors it gives.
+        score: Which number of the outputs is the score, or None where there is none.
     """
 
     name: str
@@ -100,6 +105,9 @@ class Manifest:
     files: tuple[File, ...] = ()
     requires: tuple[str, ...] = ()
     schema: int = SCHEMA
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    score: Score | None = None
 
     @property
     def title(self) -> str:
@@ -112,6 +120,13 @@ class Manifest:
         data["columns"] = [column.to_json() for column in self.columns]
         data["task"] = dataclasses.asdict(self.task)
         data["files"] = [dataclasses.asdict(file) for file in self.files]
+        if self.inputs:
+            data["inputs"] = [tensor.to_json() for tensor in self.inputs]
+            data["outputs"] = [tensor.to_json() for tensor in self.outputs]
+            data["score"] = None if self.score is None else dataclasses.asdict(self.score)
+        else:
+            for name in _TENSORS:
+                del data[name]
         return strictjson.dumps(data)
 
     @classmethod
@@ -128,6 +143,8 @@ class Manifest:
                 f"manifest.json: expected schema {SCHEMA}; a newer bundle needs a newer mlembed"
             )
         known = {field.name for field in dataclasses.fields(cls)}
+        if "inputs" not in raw:
+            known -= {*_TENSORS}
         if set(raw) != known:
             raise BundleError(f"manifest.json: keys differ by {sorted(set(raw) ^ known)}")
         problems = [text for text, good in _shape(raw).items() if not good]
@@ -145,6 +162,10 @@ class Manifest:
                 "files": tuple(File(**file) for file in raw["files"]),
                 "requires": tuple(raw["requires"]),
             }
+            if "inputs" in raw:
+                values["inputs"] = tuple(map(Tensor.from_json, raw["inputs"]))
+                values["outputs"] = tuple(map(Tensor.from_json, raw["outputs"]))
+                values["score"] = None if raw["score"] is None else Score(**raw["score"])
             manifest = cls(**values)
         except TypeError as error:
             raise BundleError(f"manifest.json is malformed: {error}") from error
@@ -164,8 +185,11 @@ class Manifest:
             problems.append(f"the name must be {NAME_RULE}")
         if not is_version(self.version):
             problems.append("the version must be major.minor.patch")
-        if not self.columns or len({c.name for c in self.columns}) != len(self.columns):
+        if bool(self.columns) == bool(self.inputs):
+            problems.append("columns must be there, or inputs, and not both")
+        if len({c.name for c in self.columns}) != len(self.columns):
             problems.append("columns must be there, and each once")
+        problems += [text for text, good in _tensor_checks(self).items() if not good]
         problems += [text for text, good in _task_checks(self.task).items() if not good]
         problems += _file_problems(self.files)
         if problems:
@@ -199,6 +223,10 @@ def _shape(raw: dict[str, Any]) -> dict[str, bool]:
     for key, kind in _LISTS.items():
         good = isinstance(raw[key], list) and all(isinstance(item, kind) for item in raw[key])
         shape[f"{key} must be a list of {'objects' if kind is dict else 'texts'}"] = good
+    for key in _TENSORS[:2] if "inputs" in raw else ():
+        good = isinstance(raw[key], list) and all(isinstance(item, dict) for item in raw[key])
+        shape[f"{key} must be a list of objects"] = good
+    shape["score must be an object or null"] = isinstance(raw.get("score"), dict | None)
     metrics = raw["metrics"].values() if isinstance(raw["metrics"], dict) else ()
     shape["metrics must be numbers"] = all(map(is_finite_number, metrics))
     return shape
@@ -214,6 +242,23 @@ def _task_checks(task: Task) -> dict[str, bool]:
         "the task's threshold must be a number": is_finite_number(task.threshold),
         "the task's abstain band must be two numbers, the lower first": band is None
         or (len(band) == 2 and all(map(is_finite_number, band)) and band[0] <= band[1]),  # noqa: PLR2004
+    }
+
+
+def _tensor_checks(manifest: Manifest) -> dict[str, bool]:
+    """Return what must hold of a graph's tensors, and whether it does."""
+    if not (manifest.inputs or manifest.outputs or manifest.score):
+        return {}
+    outputs = {tensor.name: tensor for tensor in manifest.outputs}
+    score = manifest.score
+    scored = outputs.get(score.output) if score is not None else None
+    return {
+        f"{side} must be 1 to {MAX_TENSORS} tensors, each once": 1 <= len(tensors) <= MAX_TENSORS
+        and len({tensor.name for tensor in tensors}) == len(tensors)
+        for side, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs))
+    } | {
+        "the score must be a number of an output": score is None
+        or (scored is not None and scored.dtype != "string")
     }
 
 

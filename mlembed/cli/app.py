@@ -14,6 +14,7 @@ from mlembed.cli.bench import bench
 from mlembed.cli.inspect import inspect
 from mlembed.cli.monitor import monitor
 from mlembed.cli.output import say
+from mlembed.cli.pack import pack
 from mlembed.cli.predict import predict
 from mlembed.cli.retrain import retrain
 from mlembed.cli.train import train
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning models inside the application you already have.",
 )
-for _command in (train, inspect, predict, bench, monitor, retrain):
+for _command in (train, pack, inspect, predict, bench, monitor, retrain):
     app.command()(_command)
 app.add_typer(registry.app, name="registry")
 

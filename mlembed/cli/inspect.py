@@ -15,7 +15,7 @@ from mlembed.registry.pointer import parse_ref
 
 if TYPE_CHECKING:
     from mlembed.bundle.bundle import Bundle
-    from mlembed.bundle.manifest import Task
+    from mlembed.bundle.manifest import Manifest, Task
     from mlembed.columns import Column
 
 _MAX_NAMED = 6
@@ -45,7 +45,10 @@ def find_bundle(ref: str, registry: str) -> Bundle:
 def _show(bundle: Bundle) -> None:
     manifest = bundle.manifest
     say(f"{manifest.title}  {bundle.id}")
-    say(f"made {manifest.created}; {_meaning(manifest.task)}\n")
+    say(f"made {manifest.created}; {_meaning(manifest)}\n")
+    if manifest.inputs:
+        _show_tensors(manifest)
+        return _show_origin(manifest)
     columns = [
         (c.name, c.kind, "may be missing" if c.nullable else "", _values(c), c.unit)
         for c in manifest.columns
@@ -54,12 +57,26 @@ def _show(bundle: Bundle) -> None:
     say(f"\nfeatures: {', '.join(manifest.features)}\n")
     show_table(("metric", "held-out"), manifest.metrics.items())
     say("")
+    return _show_origin(manifest)
+
+
+def _show_tensors(manifest: Manifest) -> None:
+    show_table(("input", "takes"), ((t.name, t.text) for t in manifest.inputs))
+    say("")
+    show_table(("output", "gives"), ((t.name, t.text) for t in manifest.outputs))
+    say("")
+
+
+def _show_origin(manifest: Manifest) -> None:
     show_table(("origin", ""), ((name, _flat(v)) for name, v in manifest.training.items()))
     say("")
     show_table(("file", "bytes", "sha256"), ((f.path, f.size, f.sha256) for f in manifest.files))
 
 
-def _meaning(task: Task) -> str:
+def _meaning(manifest: Manifest) -> str:
+    task: Task = manifest.task
+    if manifest.inputs:
+        return f"the score is {task.label}" if manifest.score else "it has no score"
     if task.kind == "regression":
         return f"the score is {task.label}{f' in {task.unit}' if task.unit else ''}"
     band = f", no label in {list(task.abstain)}" if task.abstain else ""

@@ -14,6 +14,7 @@ from mlembed.cli.output import say, show_json, show_table
 from mlembed.errors import SettingsError
 
 if TYPE_CHECKING:
+    from mlembed.monitoring.calls import CallsReport
     from mlembed.monitoring.monitor import Report
 
 
@@ -39,11 +40,21 @@ def monitor(
     log = read_log(
         log_dir_of(log_dir), bundle.manifest.name, since=_time(since), until=_time(until)
     )
-    report = judge(bundle, log, policy=Policy(min_rows=min_rows))
-    if html is not None:
-        from mlembed.monitoring.report import write_html
+    policy = Policy(min_rows=min_rows)
+    if bundle.manifest.inputs:
+        from mlembed.monitoring.calls import judge_calls
 
-        write_html(report, html)
+        if html is not None:
+            raise SettingsError(
+                f"{bundle.manifest.title} takes tensors, of which there is no page; leave --html out"
+            )
+        report: Report | CallsReport = judge_calls(bundle, log, policy=policy)
+    else:
+        report = judge(bundle, log, policy=policy)
+        if html is not None:
+            from mlembed.monitoring.report import write_html
+
+            write_html(report, html)
     if as_json:
         show_json(report.to_json())
     else:
@@ -63,7 +74,7 @@ def _time(text: str) -> dt.datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
-def _show(report: Report) -> None:
+def _show(report: Report | CallsReport) -> None:
     head, *rows = report.rows()
     show_table(head, rows)
     say("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sys
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
 def predict(
     ref: Annotated[str, typer.Argument(help="name@alias or name@version.")],
     record: Annotated[str, typer.Argument(help="A record as JSON; - reads it from input.")] = "",
-    data: Annotated[str, typer.Option(help="CSV or Parquet file of many records.")] = "",
+    data: Annotated[
+        str, typer.Option(help="CSV or Parquet file of records; .npz or .json of tensors.")
+    ] = "",
     output: Annotated[
-        Path | None, typer.Option(help="CSV file for the answers; standard output by default.")
+        Path | None, typer.Option(help="File for the answers; standard output by default.")
     ] = None,
     registry: RegistryOption = "",
 ) -> None:
     """Answer for one record, as JSON, or for every row of a file, as CSV.
 
-    A row that breaks a rule has no score; its reason says which rule. Nothing is written to the
+    Where the graph takes tensors the answers are JSON, one a call that the file holds. A row that breaks a rule has no score; its reason says which rule. Nothing is written to the
     prediction log: this is a look, not traffic.
     """
     if bool(record) == bool(data):
@@ -45,23 +48,41 @@ def predict(
         text = sys.stdin.read() if record == "-" else record
         show_json(model.predict(_parse(text)).to_json())
         return
+    manifest = find_bundle(ref, registry).manifest
+    if manifest.inputs:
+        from mlembed.training.examples import read_examples
+
+        answers = [model.predict(call).to_json() for call in read_examples(Path(data))]
+        if output is None:
+            show_json(answers)
+        else:
+            with _writable(output) as file:
+                json.dump(answers, file, indent=2)
+            say(f"{len(answers):,} answers of {manifest.title} in {output}")
+        return
     from mlembed.training.unlabelled import read_unlabelled
 
-    table = read_unlabelled(data, find_bundle(ref, registry).manifest.columns)
+    table = read_unlabelled(data, manifest.columns)
     batch = model.predict_batch(table.columns)
     if output is None:
         _write(sys.stdout, table, batch)
         return
+    with _writable(output) as file:
+        _write(file, table, batch)
+    rejected = f"; {len(table.reasons):,} rows break a rule" if table.reasons else ""
+    say(f"{len(batch):,} answers of {batch.model}@{batch.version} in {output}{rejected}")
+
+
+@contextlib.contextmanager
+def _writable(output: Path) -> Iterator[TextIO]:
     try:
         with output.open("w", newline="", encoding="utf-8") as file:
-            _write(file, table, batch)
+            yield file
     except OSError as error:
         raise DataError(
             f"the answers cannot be written to {output} ({error.strerror}): name a file in a "
             "directory that you may write to"
         ) from error
-    rejected = f"; {len(table.reasons):,} rows break a rule" if table.reasons else ""
-    say(f"{len(batch):,} answers of {batch.model}@{batch.version} in {output}{rejected}")
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import types
+from typing import TYPE_CHECKING, Any
 
 from mlembed.telemetry.ids import SEQUENCE, uuid7
 from mlembed.telemetry.intake import Lot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,7 +31,10 @@ class Batch:
         model: Name of the model.
         version: Version that answered; empty where none could.
         error: What failed, where the fallback answers for all; empty otherwise.
+        outputs: What a graph that takes tensors gave; empty for columns and for a fallback.
     """
+
+    outputs: Mapping[str, NDArray[Any]] = types.MappingProxyType({})
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
-from mlembed.serving.loading import Served, check_columns
+from mlembed.serving.loading import check_columns
+from mlembed.serving.tensors import serve
 from mlembed.serving.turn import Holder, Turn
 from mlembed.telemetry.notices import tell
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref, Target
-    from mlembed.serving.loading import Serving
+    from mlembed.serving.loading import Served, Serving
 
     State = Literal["NOT_READY", "READY", "STALE", "ERROR"]
 
@@ -164,7 +165,7 @@ class Handle:
         try:
             if self.live is not None:
                 check_columns(self.live.manifest, bundle.manifest)
-            return Served(bundle, self._serving)
+            return serve(bundle, self._serving)
         except BundleError:
             self._refused = target
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -27,7 +28,7 @@ from mlembed.telemetry.source import Source
 from mlembed.telemetry.tally import tally_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -97,25 +98,30 @@ class Served:
         self.id = bundle.id
         self.manifest = manifest
         self.version = manifest.version
-        self.encoder = Encoder(manifest.title, manifest.columns)
-        self.encode_dict, self.encode = self.encoder.encode_dict, self.encoder.encode
-        self.session = Session(bundle.files[MODEL], serving.settings.threads)
         self.band = manifest.task.abstain
         self.decide = decider(manifest.task)
-        self.source = _source(bundle, serving.settings, self.decide)
         self.rows = _Rows()
         self._bundle, self._serving = bundle, serving
         self._runners: set[int] = set()
+        self._timeout_seconds: float | None = None
+        self._load(serving.settings)
+        self.run_seconds = self._prove()
+        self._timeout_seconds = serving.timeout_seconds
+        self.rows = _Rows()
+        self._runners.clear()
+
+    def _load(self, settings: Settings) -> None:
+        """Make encoder, session and source."""
+        bundle, manifest = self._bundle, self.manifest
+        self.encoder = Encoder(manifest.title, manifest.columns)
+        self.encode_dict, self.encode = self.encoder.encode_dict, self.encoder.encode
+        self.session = Session(bundle.files[MODEL], settings.threads)
+        self.source: Source = _source(bundle, settings, self.decide)
         if (self.session.n_columns, self.session.n_outputs) != (len(manifest.columns), 1):
             raise BundleError(
                 f"{manifest.title}: the graph takes {self.session.n_columns} columns and gives "
                 f"{self.session.n_outputs} scores; the manifest says {len(manifest.columns)} and 1"
             )
-        self._timeout_seconds: float | None = None
-        self.run_seconds = self._prove()
-        self._timeout_seconds = serving.timeout_seconds
-        self.rows = _Rows()
-        self._runners.clear()
 
     def _prove(self) -> float:
         """Replay the golden rows; return the median time of one."""
@@ -127,18 +133,8 @@ class Served:
             times.append(time.perf_counter() - start)
             return score
 
-        title = self.manifest.title
-        try:
-            read_golden(self._bundle).replay(title, timed)
-        except SchemaError as error:
-            raise GoldenError(f"{title}: a golden row does not fit: {error}") from error
-        except MlembedError:
-            raise
-        except Exception as error:  # the runtime raises its own types, which are not public
-            raise GoldenError(
-                f"{title}: the graph fails on a golden row ({type(error).__name__}). "
-                "It was not put in service; pack the model again"
-            ) from error
+        with proving(self.manifest.title):
+            read_golden(self._bundle).replay(self.manifest.title, timed)
         return sorted(times)[len(times) // 2] if times else 0.0
 
     def new_row(self) -> Row:
@@ -160,7 +156,7 @@ class Served:
 
     def again(self) -> Served:
         """Return the same version with a session of its own."""
-        return Served(self._bundle, self._serving)
+        return type(self)(self._bundle, self._serving)
 
     def score(self, record: Mapping[str, Any]) -> float:
         """Return the bare score of *record*, neither decided nor logged."""
@@ -188,6 +184,26 @@ class Served:
         if not np.isfinite(scores).all():
             raise InferenceError(f"{self.manifest.title} gave no finite number in some rows")
         return Scored(scores, matrix, encoded.unknown)
+
+
+@contextlib.contextmanager
+def proving(title: str) -> Iterator[None]:
+    """Map whatever fails on a golden row to an error that says so.
+
+    Raises:
+        GoldenError: In its place.
+    """
+    try:
+        yield
+    except SchemaError as error:
+        raise GoldenError(f"{title}: a golden row does not fit: {error}") from error
+    except MlembedError:
+        raise
+    except Exception as error:  # the runtime raises its own types, which are not public
+        raise GoldenError(
+            f"{title}: the graph fails on a golden row ({type(error).__name__}). "
+            "It was not put in service; pack the model again"
+        ) from error
 
 
 def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
@@ -222,6 +238,16 @@ def check_columns(serving: Manifest, manifest: Manifest) -> None:
     Raises:
         BundleError: Listing every column that the host would have to change.
     """
+    problems = _column_changes(serving, manifest) + _tensor_changes(serving, manifest)
+    if problems:
+        raise BundleError(
+            f"{manifest.title} needs other {'inputs' if manifest.inputs else 'columns'} than "
+            f"{serving.title}, which this process serves: {'; '.join(problems)}. Deploy a host that "
+            "gives them and start it anew"
+        )
+
+
+def _column_changes(serving: Manifest, manifest: Manifest) -> list[str]:
     old = {column.name: column for column in serving.columns}
     new = {column.name: column for column in manifest.columns}
     problems = [f"'{name}' is gone" for name in old if name not in new]
@@ -233,8 +259,24 @@ def check_columns(serving: Manifest, manifest: Manifest) -> None:
             problems.append(f"'{name}' is {column.kind}, not {before.kind}")
         elif before is not None and before.nullable > column.nullable:
             problems.append(f"'{name}' may not be missing any more")
-    if problems:
-        raise BundleError(
-            f"{manifest.title} needs other columns than {serving.title}, which this process "
-            f"serves: {'; '.join(problems)}. Deploy a host that gives them and start it anew"
-        )
+    return problems
+
+
+def _tensor_changes(serving: Manifest, manifest: Manifest) -> list[str]:
+    """Name the inputs that must be given otherwise, and the outputs a host would miss."""
+    old, new = ({tensor.name: tensor for tensor in m.inputs} for m in (serving, manifest))
+    problems = [f"'{name}' is gone" for name in old if name not in new]
+    for name, tensor in new.items():
+        if name not in old:
+            problems.append(f"'{name}' is new")
+        elif not tensor.takes(old[name]):
+            problems.append(f"'{name}' is {tensor.text}, not {old[name].text}")
+    given = {tensor.name: tensor.dtype for tensor in manifest.outputs}
+    problems += [
+        f"it gives no '{tensor.name}' of {tensor.dtype}"
+        for tensor in serving.outputs
+        if given.get(tensor.name) != tensor.dtype
+    ]
+    if serving.score is not None and manifest.score is None and manifest.inputs:
+        problems.append("it has no score")
+    return problems

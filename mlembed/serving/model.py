@@ -15,6 +15,7 @@ from mlembed.errors import InferenceError, MlembedError, SettingsError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
+from mlembed.serving.answers import predict_tensor_batch, predict_tensors
 from mlembed.serving.batch import Batch, lot
 from mlembed.serving.breaker import Breaker
 from mlembed.serving.failures import Failures
@@ -23,6 +24,7 @@ from mlembed.serving.handle import Handle
 from mlembed.serving.loading import Serving
 from mlembed.serving.pool import in_pool
 from mlembed.serving.prediction import Prediction
+from mlembed.serving.tensors import TensorServed
 from mlembed.settings import Settings, default_settings
 from mlembed.telemetry.events import SHORT_KEY, make_outcome, text_bytes
 from mlembed.telemetry.ids import SEQUENCE
@@ -93,14 +95,15 @@ class Model:
         self._breaker = Breaker(ref.name, settings.breaker_failures, settings.breaker_seconds)
         self._failures = Failures(ref, self.fallback, self._handle, self._breaker, self._recorder)
 
-    def predict(  # noqa: C901, PLR0912  every call in here costs a hundredth of the answer
+    def predict(  # noqa: C901, PLR0912, PLR0915  every call in here costs a hundredth of the answer
         self, record: Any, *, key: str | None = None
     ) -> Prediction:
         """Answer for one record.
 
         Args:
             record: A mapping of exactly the model's columns, a Record, or any object with those
-                attributes, in the units the model was trained in.
+                attributes, in the units the model was trained in. A mapping of arrays, where the
+                graph takes tensors.
             key: The host's own key of the entity, so that outcomes and actions find it.
 
         Raises:
@@ -117,7 +120,13 @@ class Model:
             if breaker.is_open:
                 breaker.enter(served.version)
             free = served.rows.free
-            row = free.pop() if free else served.new_row()
+            if free:
+                row = free.pop()
+            elif isinstance(served, TensorServed):  # of which no row is ever free
+                moments = time_ns, start
+                return predict_tensors(served, record, key, moments, breaker, self._recorder)
+            else:
+                row = served.new_row()
             cells = row.cells
             if type(record) is dict:
                 unknown = served.encode_dict(record, cells)
@@ -178,7 +187,9 @@ class Model:
         """Answer for many records at once.
 
         Args:
-            data: Mapping of columns, or an Arrow, pandas or polars table.
+            data: Mapping of columns, or an Arrow, pandas or polars table. Where the graph takes
+                tensors, a mapping of arrays whose first axis is the records, or a list of what
+                `predict` takes.
 
         Returns:
             One score, label and id a record, in order.
@@ -192,6 +203,9 @@ class Model:
             served = self._handle.current or self._handle.ready()
             if self._breaker.is_open:
                 self._breaker.enter(served.version)
+            if isinstance(served, TensorServed):
+                moments = time_ns, start
+                return predict_tensor_batch(served, data, moments, self._breaker, self._recorder)
             scores, matrix, unknown = served.score_columns(data)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
             return self._failures.answer_all(error, time_ns, _perf_ns() - start, data)

@@ -9,7 +9,9 @@ from mlembed.telemetry.ids import uuid7
 Reason = Literal["ok", "fallback", "abstain"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
 
     from mlembed.telemetry.source import Source
 
@@ -28,9 +30,17 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """Probability of the positive class, or the quantity; the fallback's value in its place."""
+        """Probability of the positive class, or the quantity; the fallback's value in its place.
+
+        None where a graph takes tensors and its bundle declares no score.
+        """
         score: float = self._call[4]
         return score
+
+    @property
+    def outputs(self) -> Mapping[str, NDArray[Any]]:
+        """What a graph that takes tensors gave, by name; empty for columns and for a fallback."""
+        return {}
 
     @property
     def label(self) -> bool | None:

@@ -14,7 +14,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import functools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
@@ -107,23 +107,7 @@ class Session:
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        ending.arm()
-        ending.hold_back()
-        try:
-            with _making:
-                self._session = ort.InferenceSession(
-                    model, options, providers=["CPUExecutionProvider"]
-                )
-        except Exception as error:  # the runtime raises its own types, which are not public
-            raise BundleError(
-                f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
-                "Install the version that the manifest's runtime names, or pack the model again"
-            ) from error
+        self._session = _load(model, threads)
         source, target = self._session.get_inputs(), self._session.get_outputs()
         if len(source) != 1 or source[0].type != _DOUBLE or len(source[0].shape) != 2:  # noqa: PLR2004
             raise BundleError("a bundle's graph takes one input, x: double[N, n_columns]")
@@ -188,6 +172,83 @@ class Session:
             ending.hold_back()
             blocks.append(self._session.run(names, {self._input: x[part]}, options)[0])
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+class TensorSession:
+    """A loaded graph with named tensors; any thread may run it at any time.
+
+    Args:
+        model: Bytes of the ONNX model, as for `Session`.
+        threads: CPU threads within one operation.
+
+    Attributes:
+        inputs: Dtype of each input by name; the runtime's own word where numpy has none.
+        outputs: The same, of each output.
+
+    Raises:
+        BundleError: If the bytes are no model this runtime can run.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        self._session = _load(model, threads)
+        self.inputs = {side.name: _dtype(side.type) for side in self._session.get_inputs()}
+        self.outputs = {side.name: _dtype(side.type) for side in self._session.get_outputs()}
+        self._names = list(self.outputs)
+        self._options = _run_options()
+
+    def run(
+        self, feed: dict[str, NDArray[Any]], timeout_seconds: float | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Run the graph once.
+
+        Args:
+            feed: Contiguous arrays in native bytes by the inputs' names, texts as objects.
+            timeout_seconds: Longest run; without end where it is None.
+
+        Returns:
+            The outputs by name, all of them the caller's own.
+
+        Raises:
+            PredictionTimeoutError: If it takes too long.
+            Exception: What the runtime raises; its types are not public.
+        """
+        ending.hold_back()
+        if timeout_seconds is None:
+            results = self._session.run(self._names, feed, self._options)
+        else:
+            options = _run_options()
+            run = functools.partial(self._session.run, self._names, feed, options)
+            results = Limit(options, timeout_seconds).around(run)()
+        # The runtime gives a numpy scalar for a tensor without axes.
+        return dict(zip(self._names, map(np.asarray, results), strict=True))
+
+    def bare_run(self, feed: dict[str, NDArray[Any]]) -> Callable[[], object]:
+        """Return a plain `InferenceSession.run` on the ready *feed*, to compare times with."""
+        return lambda: self._session.run(self._names, feed)
+
+
+def _dtype(kind: str) -> str:
+    """Return the dtype of the runtime's `tensor(float)`; another kind of value as it is."""
+    inner = kind.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
+
+
+def _load(model: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    ending.arm()
+    ending.hold_back()
+    try:
+        with _making:
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises its own types, which are not public
+        raise BundleError(
+            f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
+            "Install the version that the manifest's runtime names, or pack the model again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
     from mlembed.training import Binary, RandomSplit, Trainer
 
+`pack` makes a bundle of an ONNX model that was made elsewhere.
+
 Names resolve on first use: the trainer's libraries are an extra that hosts need not install.
 """
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mlembed.training.cleaning import Cleaning
     from mlembed.training.labels import Binary, Regression
     from mlembed.training.splits import GroupSplit, RandomSplit, Split, TimeSplit
+    from mlembed.training.tensor_packing import pack
     from mlembed.training.trainer import Trainer
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "Split",
     "TimeSplit",
     "Trainer",
+    "pack",
 ]
 
 _HOMES = {
@@ -41,6 +45,7 @@ _HOMES = {
     "Split": "splits",
     "TimeSplit": "splits",
     "Trainer": "trainer",
+    "pack": "tensor_packing",
 }
 _LIBRARIES = {"sklearn", "skl2onnx", "onnx", "duckdb"}
 

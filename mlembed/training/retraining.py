@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.errors import GateError, SchemaError
+from mlembed.errors import DataError, GateError, SchemaError
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import compare
 from mlembed.registry.pointer import Ref
@@ -67,6 +67,11 @@ def retrain(
     gate = gate or Gate()
     steps = Steps.of(progress, N_STEPS + 2)
     champion = registry.fetch(registry.resolve(Ref(trainer.name, alias)))
+    if champion.manifest.inputs:
+        raise DataError(
+            f"{champion.manifest.title} takes tensors, which no log holds: train it where it was "
+            "made, and publish the new file with mlembed pack"
+        )
     if not dry_run:
         registry.require_writable(trainer.name)
     with steps.step("read the log") as say:

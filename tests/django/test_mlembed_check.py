@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from bundles import toy_bundle
+from tensorgraphs import pixels_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +115,20 @@ def test_check_replays_the_golden_rows(registry: FileRegistry) -> None:
 
 
 @pytest.mark.usefixtures("declared")
+def test_check_tries_a_model_of_tensors(registry: FileRegistry, declared: dict[str, Any]) -> None:
+    """Its golden calls are replayed, and the time of one is told."""
+    registry.publish(pixels_bundle())
+    registry.promote("pixels", "champion", "1.0.0")
+    models = {"pixels": {"REF": "pixels@champion"}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        out, _ = run("--json")
+
+    (model,) = json.loads(out)["models"]
+    assert (model["state"], model["golden_rows"]) == ("serves", 2)
+    assert model["predict_microseconds"] > 0
+
+
 def test_check_logs_no_prediction(tmp_path: Path) -> None:
     """A trial is no prediction: the log stays as it is."""
     run("toy")
