@@ -104,7 +104,7 @@ class Reading:
             self.unreadable += 1
 
     def _add_prediction(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
-        time_ns = _nanoseconds(record["timeUnixNano"])
+        time_ns = _nanoseconds(record.get("timeUnixNano", 0))
         if self._first_ns is not None and time_ns < self._first_ns:
             return
         if self._last_ns is not None and time_ns > self._last_ns:
@@ -151,7 +151,7 @@ class Reading:
     ) -> tuple[Cells | None, list[float | None]]:
         """Return the logged rows of an event, None where it holds no features, and its scores."""
         body = record.get("body")
-        if body is None:
+        if not body:
             score = attributes.get("mlembed.prediction.score")
             return None, [None if score is None else float(score)]
         data = base64.b64decode(body["bytesValue"], validate=True)
@@ -169,7 +169,7 @@ class Reading:
         return Cells(0, n, data, unknown), scores
 
     def _add_outcome(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
-        time_ns = _nanoseconds(record["timeUnixNano"])
+        time_ns = _nanoseconds(record.get("timeUnixNano", 0))
         if self._first_ns is not None and time_ns < self._first_ns:
             return
         value = attributes["mlembed.outcome.value"]
@@ -213,11 +213,15 @@ def _nanoseconds(value: int | str) -> int:
 
 def attributes_of(holder: Any) -> dict[str, Any]:
     """Return the attributes of a record or a scope as plain values."""
-    return {
-        item["key"]: value["stringValue"] if "stringValue" in value else _value(value)
-        for item in holder.get("attributes", ())
-        for value in (item["value"],)
-    }
+    items = holder.get("attributes", ())
+    try:
+        return {
+            item["key"]: value["stringValue"] if "stringValue" in value else _value(value)
+            for item in items
+            for value in (item["value"],)
+        }
+    except (KeyError, TypeError):  # whoever wrote it leaves out what is empty
+        return {item.get("key", ""): _value(item.get("value") or {}) for item in items}
 
 
 def _value(value: dict[str, Any]) -> Any:

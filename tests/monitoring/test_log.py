@@ -114,7 +114,7 @@ def test_read_log_keeps_versions_apart(registry: FileRegistry, settings: Setting
     "record",
     [
         None,
-        {"attributes": [{}]},
+        {"attributes": [5]},
         event(body="{"),
         event(body='{"y":{"score":0.5}}'),
         event(body='{"y":{"score":["0.5"]}}'),
@@ -141,7 +141,8 @@ def test_read_log_counts_events_that_are_not_ours(tmp_path: Path, record: Any) -
 def test_read_log_leaves_other_events_out(tmp_path: Path) -> None:
     """Events of other kinds and other models do not concern this log."""
     foreign = event("c", also={"mlembed.model.name": {"stringValue": "other"}})
-    hand_written(tmp_path, event("a", eventName="mlembed.drift"), foreign, event("b"))
+    drift = event("a", eventName="mlembed.drift")
+    hand_written(tmp_path, drift, foreign, {"attributes": [{}]}, event("b"))
 
     log = read_log(tmp_path, "toy")
 
