@@ -571,3 +571,30 @@ def test_a_forked_child_answers(tmp_path: Path) -> None:
         assert run_script(script, folder, kind).split() == ["0", "True"]
         pids = {path.name.split("-")[-2] for path in folder.rglob("*.jsonl*")}
         assert len(pids) == 2
+
+
+def test_threads_inside_the_graph_do_not_abort_the_end(tmp_path: Path) -> None:
+    """A process ends in order while daemon threads predict tensors."""
+    script = """
+        import sys, threading, time
+        import mlembed
+        from mlembed.settings import Settings
+        from mlembed.testing import InMemoryRegistry
+        from tensorgraphs import slow_bundle
+
+        source = InMemoryRegistry()
+        source.publish(slow_bundle())
+        model = mlembed.load("slow", registry=source, settings=Settings(log_dir=sys.argv[1]))
+        model.predict({"turns": 1})
+
+        def predict_forever():
+            while True:
+                model.predict({"turns": 2000})
+
+        for _ in range(4):
+            threading.Thread(target=predict_forever, daemon=True).start()
+        time.sleep(0.2)
+        print("over")
+    """
+    for _ in range(3):
+        assert run_script(script, tmp_path) == "over\n"
