@@ -121,13 +121,14 @@ def test_strange_number_is_taken_for_what_it_is(
     assert [struct.pack("<d", found[row]) for row in (0, 1, 3)] == [struct.pack("<d", cell)] * 3
 
 
+NO_NUMBERS: list[Any] = ["41", b"41", 1j, [41.0], {}, ()]
 REFUSED: list[tuple[str, Any, str]] = [
     *(("age", value, "is missing") for value in (None, NAN, np.float32("nan"))),
     *(("age", value, "is not finite") for value in (INF, -INF, np.float16("inf"), 10**400)),
     ("age", decimal.Decimal("Infinity"), "is not finite"),
     ("age", 2**70, "is outside [0, 120] (years)"),
     ("age", np.longdouble(2) ** 70, "is outside [0, 120] (years)"),
-    *(("age", value, "expected a number (years)") for value in ("41", b"41", 1j, [41.0], {}, ())),
+    *(("age", value, "expected a number (years)") for value in NO_NUMBERS),
     ("age", np.array([41.0, 42.0]), "is ndarray, expected a number (years)"),
     ("age", Odd(ZeroDivisionError("secret")), "cannot be read: it raised ZeroDivisionError"),
     ("age", Odd("secret"), "cannot be read: it raised TypeError"),
