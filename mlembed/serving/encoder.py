@@ -87,6 +87,8 @@ class Encoder:
                     unknown[column.name] = loggable(value)
             except FieldProblem as problem:
                 problems.append(f"'{column.name}' {problem}")
+            except Exception as error:  # noqa: BLE001  a value's own methods may raise anything
+                problems.append(f"'{column.name}' {_unreadable(error)}")
         if type(record) is dict:
             problems += _extra(record, self.names)
         if problems:
@@ -116,14 +118,21 @@ def _field(record: Any, name: str) -> Any:
     except AttributeError:
         return ABSENT
     except Exception as error:  # a host's property may raise anything
-        raise FieldProblem(f"cannot be read: it raised {type(error).__name__}") from error
+        raise FieldProblem(_unreadable(error)) from error
+
+
+def _unreadable(error: Exception) -> str:
+    return f"cannot be read: it raised {type(error).__name__}"
 
 
 def _extra(record: dict[Any, Any], names: tuple[str, ...]) -> list[str]:
     """Name the first fields that are no columns, and count the others."""
-    extra = [name for name in record if name not in names]
+    # Copied at once: another thread may change the record. A name's own methods may raise.
+    extra = [name for name in tuple(record) if type(name) is not str or name not in names]
     shown = sorted(
-        name[:_MAX_NAME] if isinstance(name, str) else f"of type {type(name).__name__}"
+        str.__getitem__(name, slice(_MAX_NAME))
+        if isinstance(name, str)
+        else f"of type {type(name).__name__}"
         for name in extra[:_MAX_EXTRA]
     )
     problems = [f"'{name}' is no column" for name in shown]

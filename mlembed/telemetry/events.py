@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 PREDICTION, OUTCOME = "mlembed.prediction", "mlembed.outcome"
 SCOPE, SCOPE_VERSION = "mlembed", "0.1.0"
 SHORT_KEY = 64  # characters of a key that stand in the bound of an entry
+_END_NS = 2**63  # times are kept as 64-bit integers
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -137,30 +139,42 @@ def make_outcome(
     """Check a report of the truth and stamp it with the time.
 
     Raises:
-        OutcomeError: If it cannot be joined or says nothing.
+        OutcomeError: If it cannot be joined, says nothing, or could not be read back.
     """
-    prediction_id, key = ("" if given is None else str(given) for given in (prediction_id, key))
+    try:
+        prediction_id, key = ("" if given is None else str(given) for given in (prediction_id, key))
+    except Exception as error:
+        raise OutcomeError(f"outcome of '{model}': id and key must be a text each") from error
     if not (prediction_id or key):
         raise OutcomeError(f"outcome of '{model}': give the prediction's id, or its key")
     truth = _truth(value)
     if truth is None:
         raise OutcomeError(f"outcome of '{model}': expected a bool, a number or a class")
-    if observed_at is not None and observed_at.tzinfo is None:
-        raise OutcomeError(f"outcome of '{model}': observed_at needs a time zone")
+    try:
+        revision = operator.index(revision)
+    except TypeError as error:
+        raise OutcomeError(f"outcome of '{model}': revision must be a whole number") from error
     return Outcome(
         model=model,
         value=truth,
         time_ns=time.time_ns(),
         prediction_id=prediction_id,
         key=key,
-        observed_ns=None if observed_at is None else _nanoseconds(observed_at),
+        observed_ns=None if observed_at is None else _nanoseconds(model, observed_at),
         revision=revision,
     )
 
 
-def _nanoseconds(moment: dt.datetime) -> int:
+def _nanoseconds(model: str, moment: dt.datetime) -> int:
     """Return the Unix time of *moment*, exactly: a double would lose the microsecond."""
-    return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+    if not isinstance(moment, dt.datetime):
+        raise OutcomeError(f"outcome of '{model}': observed_at must be a datetime")
+    if moment.utcoffset() is None:
+        raise OutcomeError(f"outcome of '{model}': observed_at needs a time zone")
+    moment_ns = (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+    if not 0 <= moment_ns < _END_NS:
+        raise OutcomeError(f"outcome of '{model}': observed_at must lie between 1970 and 2262")
+    return moment_ns
 
 
 def _truth(value: Any) -> AttributeValue | None:
@@ -171,7 +185,7 @@ def _truth(value: Any) -> AttributeValue | None:
         return value or None
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001  a host's own number may raise anything
         return None
     return number if math.isfinite(number) else None
 

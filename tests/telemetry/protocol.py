@@ -93,4 +93,5 @@ def round_trip(line: bytes) -> bytes:
         google.protobuf.json_format.ParseError: If the line is not of the protocol.
     """
     sent = json_format.Parse(line, REQUEST()).SerializeToString()
-    return json_format.MessageToJson(REQUEST.FromString(sent), indent=None).encode() + b"\n"
+    text: str = json_format.MessageToJson(REQUEST.FromString(sent), indent=None)
+    return text.encode() + b"\n"
