@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import tempfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from mlembed.bundle.golden import read_golden
-from mlembed.bundle.manifest import MODEL
-from mlembed.cli import timing
+from mlembed.cli import timing, trial
 from mlembed.cli.inspect import find_bundle
 from mlembed.cli.options import JsonOption, RegistryOption, quiet_settings
 from mlembed.cli.output import say, show_json, show_table
-from mlembed.serving.encoder import Encoder
 from mlembed.serving.model import load
-from mlembed.serving.session import Session
-from mlembed.serving.tables import encode_columns
 from mlembed.testing import InMemoryRegistry
 
 if TYPE_CHECKING:
@@ -32,22 +25,26 @@ if TYPE_CHECKING:
 
 THREADS = 4
 _FLUSH_SECONDS = 30.0
+_LEAST_CALLS = 100
+_CALLS_SECONDS, _ROWS_SECONDS = 2.0, 10.0
 _RUN, _UNLOGGED, _LOGGED = "session.run", "predict, log off", "predict, log on"
 
 
 def bench(
     ref: Annotated[str, typer.Argument(help="name@alias, name@version or a bundle directory.")],
-    calls: Annotated[int, typer.Option(help="Calls of each kind.", min=100)] = 20_000,
+    calls: Annotated[int, typer.Option(help="Calls of each kind.", min=_LEAST_CALLS)] = 20_000,
     rows: Annotated[int, typer.Option(help="Rows of the batch; 0 for none.", min=0)] = 100_000,
     registry: RegistryOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Time `predict` and a bare `InferenceSession.run` in turns, on the same graph.
 
-    The bare run gets a ready array, its answer is thrown away, and its session has the options of
-    the served one. Every prediction is logged, into a directory that is removed afterwards.
+    The bare run gets a ready array, or ready tensors; its answer is thrown away, and its session
+    has the options of the served one. Every prediction is logged, into a directory that is removed
+    afterwards. A slow model gets fewer calls and rows, so that it takes a minute or two at most.
     """
     bundle = find_bundle(ref, registry)
+    calls, rows = _affordable(bundle, calls, rows)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(bundle, Path(folder), calls, rows)
     if as_json:
@@ -56,8 +53,18 @@ def bench(
         _show(result)
 
 
+def _affordable(bundle: Bundle, calls: int, rows: int) -> tuple[int, int]:
+    """Return as many calls and rows as take seconds."""
+    bare = trial.single(bundle).bare
+    seconds = timing.whole({"": bare}, 5)[""]
+    return (
+        max(_LEAST_CALLS, min(calls, int(_CALLS_SECONDS / seconds))),
+        min(rows, max(1, int(_ROWS_SECONDS / seconds))),
+    )
+
+
 def measure(bundle: Bundle, log_dir: Path, calls: int, rows: int) -> dict[str, Any]:
-    """Time calls on the bundle's first golden row; times are microseconds a prediction."""
+    """Time calls on the bundle's first golden record; times are microseconds a prediction."""
     quiet, source = quiet_settings(""), InMemoryRegistry()
     source.publish(bundle)
     name = bundle.manifest.name
@@ -80,11 +87,9 @@ def measure(bundle: Bundle, log_dir: Path, calls: int, rows: int) -> dict[str, A
 
 def _calls(bundle: Bundle, logged: Model, unlogged: Model, calls: int) -> dict[str, Any]:
     """Time single calls: by the clock, by the process's CPU, and of several threads at once."""
-    record = as_hosts_give_it(bundle, read_golden(bundle).records[0])
-    encoder = Encoder(bundle.manifest.title, bundle.manifest.columns)
-    x, _ = encode_columns(encoder, {name: [value] for name, value in record.items()})
+    record, bare, _ = trial.single(bundle)
     kinds: dict[str, Callable[[], object]] = {
-        "session_run": Session(bundle.files[MODEL]).bare_run(np.ascontiguousarray(x)),
+        "session_run": bare,
         "unlogged": lambda: unlogged.predict(record),
         "predict": lambda: logged.predict(record),
     }
@@ -123,41 +128,22 @@ def _log(logged: Model, log_dir: Path) -> dict[str, Any]:
 
 
 def _batch(bundle: Bundle, logged: Model, unlogged: Model, rows: int) -> dict[str, Any]:
-    """Time a table of the golden rows, over and over, against the graph on the ready matrix."""
-    encoder = Encoder(bundle.manifest.title, bundle.manifest.columns)
-    golden = [as_hosts_give_it(bundle, record) for record in read_golden(bundle).records]
-    repeated = [golden[row % len(golden)] for row in range(rows)]
-    x, _ = encode_columns(encoder, {n: [r[n] for r in repeated] for n in encoder.names})
-    columns: dict[str, Any] = {
-        column.name: np.array([record[column.name] for record in repeated], dtype=object)
-        if column.kind == "category"
-        else np.ascontiguousarray(x[:, i])
-        for i, column in enumerate(bundle.manifest.columns)
-    }
-    session = Session(bundle.files[MODEL])
+    """Time a table of golden records, over and over, against the graph on it ready-made."""
+    asked = trial.table(bundle, rows)
+    if asked is None:
+        return {}
     seconds = timing.whole(
         {
-            "session_run": session.bare_run(x),
-            "unlogged": lambda: unlogged.predict_batch(columns),
-            "predict": lambda: logged.predict_batch(columns),
+            "session_run": asked.bare,
+            "unlogged": lambda: unlogged.predict_batch(asked.question),
+            "predict": lambda: logged.predict_batch(asked.question),
         },
         5,
         settle=lambda: logged.flush(_FLUSH_SECONDS),
     )
-    told = {f"{name}_rows_per_second": rows / value for name, value in seconds.items()}
-    return {"rows": rows, **told, "ratio_batch": seconds["predict"] / seconds["session_run"]}
-
-
-def as_hosts_give_it(bundle: Bundle, golden: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a golden row, which is JSON, with the types of Python code."""
-    record = dict(golden)
-    for column in bundle.manifest.columns:
-        value = record[column.name]
-        if value is not None and column.kind == "timestamp":
-            record[column.name] = dt.datetime.fromtimestamp(value, dt.UTC)
-        elif value is not None and column.kind == "integer":
-            record[column.name] = int(value)
-    return record
+    n = asked.n_records
+    told = {f"{name}_rows_per_second": n / value for name, value in seconds.items()}
+    return {"rows": n, **told, "ratio_batch": seconds["predict"] / seconds["session_run"]}
 
 
 def _show(result: Mapping[str, Any]) -> None:
