@@ -214,3 +214,19 @@ def test_what_cannot_be_packed_is_told(
     assert said.startswith("error: ")
     assert why in said
     assert "has no model 'pixels'" in call("inspect", "pixels@1.0.0")[1]
+
+
+def test_bench_times_tensors(call: Call, work: Path) -> None:
+    """One call and a table, as for columns; a graph without a batch axis has no table."""
+    assert call(*PACK)[0] == 0
+    code, said = call("bench", "pixels@1.0.0", "--calls", "200", "--rows", "50", "--json")
+    assert code == 0, said
+    result = json.loads(said)
+    assert (result["calls"], result["rows"], result["lost"]) == (200, 50, {})
+    assert result["ratio_batch"] > 0
+
+    (work / "mixed.onnx").write_bytes(data(mixed_model()))
+    assert call("pack", "mixed.onnx", "--name", "mixed")[0] == 0
+    code, said = call("bench", "mixed@1.0.0", "--calls", "200", "--json")
+    assert code == 0, said
+    assert json.loads(said)["ratio"] > 0
