@@ -1,0 +1,85 @@
+"""Where a command puts the bundle that it makes: a registry, an alias, a directory, or nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlembed.bundle.bundle import write_directory
+from mlembed.cli.options import registry_of
+from mlembed.cli.output import say
+from mlembed.errors import SettingsError
+from mlembed.registry.pointer import parse_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlembed.bundle.bundle import Bundle
+    from mlembed.registry.file import FileRegistry
+
+
+class Destination:
+    """What the options of a command say of its bundle; checked before any long work begins.
+
+    Args:
+        name: Name of the model.
+        registry: Directory or URL; the settings' registry where it is empty.
+        alias: Alias to set on the new version, or empty.
+        output: New directory to write the bundle into as well, or None.
+        dry_run: Whether nothing is written at all.
+
+    Raises:
+        SettingsError: If the options do not go together, or there is no registry.
+        RegistryError: If the registry cannot be written.
+    """
+
+    def __init__(
+        self, name: str, registry: str, alias: str, output: Path | None, *, dry_run: bool
+    ) -> None:
+        self._alias, self._output, self._dry_run = alias, output, dry_run
+        self._store: FileRegistry | None = None
+        try:
+            self._store = registry_of(registry)
+        except SettingsError:
+            if registry or not (output or dry_run):
+                raise
+        if self._store is not None and not dry_run:
+            self._store.require_writable(name)
+        elif alias and not dry_run:
+            raise SettingsError("--alias needs a registry: give --registry or MLEMBED_REGISTRY")
+        if alias and not parse_ref(f"{name}@{alias}").is_alias:
+            raise SettingsError("--alias takes a word such as 'champion', not a version")
+        self.next_version = self._store.next_version(name) if self._store is not None else ""
+
+    def publish(self, bundle: Bundle, reason: str) -> dict[str, Any]:
+        """Put *bundle* there; return what was done, for people and for JSON.
+
+        Args:
+            bundle: The bundle.
+            reason: Why the alias is set.
+        """
+        result: dict[str, Any] = {}
+        if self._dry_run:
+            return result
+        if self._output is not None:
+            write_directory(bundle, self._output)
+            result["output"] = str(self._output)
+        if self._store is not None:
+            self._store.publish(bundle)
+            result["registry"] = str(self._store)
+            if self._alias:
+                manifest = bundle.manifest
+                self._store.promote(manifest.name, self._alias, manifest.version, reason)
+                result["alias"] = self._alias
+        return result
+
+
+def tell(result: Mapping[str, Any]) -> None:
+    """Say what `publish` did."""
+    if "output" in result:
+        say(f"written to {result['output']}")
+    if "registry" not in result:
+        say("nothing was published")
+        return
+    set_to = f"; {result['alias']} now means {result['version']}" if "alias" in result else ""
+    say(f"published to {result['registry']}{set_to}")
