@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks [calls] [batches] [start] [trouble] [soak] [others] [--short] [--json]
 
-All of them by default, half an hour; the comparison with MLflow needs `pip install -e '.[bench]'`.
+All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
 """
 
