@@ -12,8 +12,10 @@ import os
 # at exit; a user who wants it sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+import ctypes
 import functools
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,7 @@ _BLOCK_CELLS, _LEAST_BLOCK = 160_000, 256
 # Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
 # from a thread that is gone. A signal's handler may fork in the thread that makes one.
 _making = threading.RLock()
+_with_threads: weakref.WeakSet[Any] = weakref.WeakSet()  # the runtime's sessions that own some
 
 
 class Row:
@@ -243,12 +246,15 @@ def _load(model: bytes, threads: int) -> ort.InferenceSession:
     ending.hold_back()
     try:
         with _making:
-            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises its own types, which are not public
         raise BundleError(
             f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
             "Install the version that the manifest's runtime names, or pack the model again"
         ) from error
+    if threads > 1:
+        _with_threads.add(session)
+    return session
 
 
 def _first_line(error: Exception) -> str:
@@ -266,6 +272,10 @@ def _release() -> None:
 def _renew() -> None:
     global _making  # noqa: PLW0603  a lock held by a thread that is gone stays locked
     _making = threading.RLock()
+    for session in list(_with_threads):
+        # Its end would wait for threads that are the parent's: it is kept for good, even when the
+        # interpreter ends, which drops all that Python itself holds.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 if hasattr(os, "register_at_fork"):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(sys.argv[2])
 RECORD: dict[str, Any] = json.loads((FOLDER / "record.json").read_text())
+TABLE = {name: [value] * 5 for name, value in RECORD.items()}
 SETTINGS = mlembed.Settings(log_dir=FOLDER / "log", poll_seconds=0.05)
 N_CHILDREN = 4
 N_IDS = 25_000
@@ -168,6 +169,57 @@ def sessions() -> object:
     return told
 
 
+MOMENTS: dict[str, Callable[[mlembed.Model], object]] = {
+    "before the load": lambda _: None,
+    "after the load": lambda model: model.version,
+    "after a prediction": lambda model: model.predict(RECORD),
+    "after a table": lambda model: model.predict_batch(TABLE),
+    "after another thread's": lambda model: in_threads(1, model, 1).join(),
+    "amid another thread's load": lambda model: in_threads(1, model, 1),
+    "amid other threads'": lambda model: (model.version, in_threads(2, model, 400))[1],
+}
+
+
+def in_threads(n: int, model: mlembed.Model, times: int) -> threading.Thread:
+    """Predict in *n* threads, and return the last one."""
+
+    def predict() -> None:
+        for _ in range(times):
+            model.predict(RECORD)
+
+    for _ in range(n):
+        thread = threading.Thread(target=predict)
+        thread.start()
+    return thread
+
+
+def moments(threads: int) -> object:
+    """Fork at each moment of a model's life; tell what child and grandchild answer, and the parent."""
+    settings, told = dataclasses.replace(SETTINGS, threads=threads, poll_seconds=0), {}
+    for moment, act in MOMENTS.items():
+        model, path = (
+            mlembed.load("toy", registry=FOLDER / "registry", settings=settings),
+            FOLDER / f"{moment}.json",
+        )
+        act(model)
+
+        def answers(model: mlembed.Model = model) -> list[float]:
+            return [model.predict(RECORD).score, *model.predict_batch(TABLE).scores.tolist()]
+
+        def grandchild(path: Path = path, answers: Callable[[], list[float]] = answers) -> None:
+            path.write_text(json.dumps(answers()))
+
+        def child(answers: Callable[[], list[float]] = answers) -> None:
+            first = answers()
+            faulthandler.cancel_dump_traceback_later()  # a child of the child cannot end it
+            if exits([fork(grandchild)]) != [0] or answers() != first:
+                sys.exit(3)
+
+        codes = exits([fork(child)])
+        told[moment] = [codes, json.loads(path.read_text()) == answers(), len(set(answers()))]
+    return told
+
+
 class Restless:
     """A registry that names another version at every look."""
 
@@ -199,6 +251,8 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "follow": lambda: follow(1),
     "follow with two threads": lambda: follow(2),
     "busy": busy,
+    "moments": lambda: moments(1),
+    "moments with two threads": lambda: moments(2),
     "sessions": sessions,
     "leave": leave,
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bundles import RECORD, toy_bundle
-from processes import unmeasured
+from processes import run_script, unmeasured
 from serving.logs import attributes_of, events, read_lines
 
 if TYPE_CHECKING:
@@ -93,6 +93,34 @@ def test_pool_workers_predict(folder: Path) -> None:
 def test_forked_children_follow_promotions(program: str, folder: Path) -> None:
     """A child picks up a version promoted after the fork, whatever threads its session has."""
     assert run(program, folder) == {"codes": [0, 0]}
+
+
+@pytest.mark.parametrize("program", ["moments", "moments with two threads"])
+def test_fork_at_every_moment(program: str, folder: Path) -> None:
+    """Before, amid and after load and prediction, child and grandchild answer, log and exit."""
+    told = run(program, folder)
+
+    assert len(told) == 7
+    assert set(map(str, told.values())) == {str([[0], True, 1])}
+    assert all(len(ids) > 0 for ids in pids_in_log(folder).values())
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_workers_of_every_start_method(method: str, folder: Path) -> None:
+    """A worker answers with a model that it loaded itself, and its parent gets the predictions."""
+    script = """
+    import sys
+    from serving import spawned
+    spawned.main(sys.argv[1], sys.argv[2])
+    """
+
+    told = json.loads(run_script(script, method, folder))
+
+    assert len({pid for pid, *_ in told["answers"]}) == 2
+    assert {score for _, _, score in told["answers"]} == {told["expected"]}
+    logged = pids_in_log(folder)
+    for pid, identity, _ in told["answers"]:
+        assert identity in logged[pid]
 
 
 def test_fork_in_the_middle_of_everything(folder: Path) -> None:

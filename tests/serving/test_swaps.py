@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import mlembed
 from bundles import RECORD, toy_bundle
+from mlembed.monitoring.log import read_log
 from mlembed.testing import InMemoryRegistry
 from serving.logs import wait_until
 
@@ -106,6 +107,53 @@ def test_promotions_under_load(registry: FileRegistry, settings: mlembed.Setting
         assert set(caller.answers) == {(v, expected[v][number]) for v in versions}
         assert {answer.reason for answer in caller.answers.values()} == {"ok"}
     assert max(caller.longest_seconds for caller in callers) < LONGEST_SECONDS
+
+
+def test_a_hundred_swaps(registry: FileRegistry, settings: mlembed.Settings) -> None:
+    """Eight threads predict through a hundred promotions, records and tables, none mixed or lost."""
+    versions = ["1.0.0", "1.1.0", "1.2.0"]
+    records = [record_of(number) for number in range(N_THREADS)]
+    expected = scores_of(versions, dataclasses.replace(settings, log=False), *records)
+    for shift, version in enumerate(versions[1:], 1):
+        registry.publish(toy_bundle(version=version, shift=float(shift)))
+    model, stop, failures = mlembed.load("toy", registry=registry, settings=settings), [False], []
+    model.predict(RECORD)
+    told: list[dict[str, tuple[str, float]]] = [{} for _ in records]
+
+    def work(number: int) -> None:
+        table = {name: [value] * 3 for name, value in records[number].items()}
+        try:
+            while not stop[0]:
+                one = model.predict(records[number], key=str(number))
+                told[number][one.id] = (one.version, one.score)
+                many = model.predict_batch(table)
+                for identity, score in zip(many.ids, many.scores.tolist(), strict=True):
+                    told[number][identity] = (many.version, score)
+                time.sleep(0.005)  # leaves the loads their turn
+        except Exception as error:  # noqa: BLE001  told by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(N_THREADS)]
+    for thread in threads:
+        thread.start()
+    for swap in range(1, 101):
+        registry.promote("toy", "champion", versions[swap % 3])
+        assert model.refresh()
+    stop[0] = True
+    for thread in threads:
+        thread.join()
+
+    assert not failures
+    for number, answers in enumerate(told):
+        assert set(answers.values()) <= {(v, expected[v][number]) for v in versions}
+    assert {version for answers in told for version, _ in answers.values()} == {*versions}
+    everything = {key: answer for answers in told for key, answer in answers.items()}
+    assert model.flush(30)
+    log = read_log(settings.log_dir, "toy")
+    logged = dict(zip(log.ids, zip(log.version, log.score, strict=True), strict=True))
+    assert (log.unreadable, log.torn, log.repeated) == (0, 0, 0)
+    assert all(logged[identity] == everything[identity] for identity in everything.keys() & logged)
+    assert model.lost or everything.keys() <= logged.keys()
 
 
 PROCESS = """
