@@ -9,7 +9,7 @@ from mlembed.telemetry.ids import SEQUENCE, uuid7
 from mlembed.telemetry.intake import Lot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -94,27 +94,30 @@ def lot(
     n_bytes = scores.nbytes + 4 * texts + len(batch.sequences) * source.entry_bytes
     if matrix is not None:
         n_bytes += matrix.nbytes
-    return Lot(_calls(source, batch, scores, matrix, unknown, latency_ns), n_bytes)
+    same = (batch.time_ns, latency_ns, batch.error)
+    return Lot(_calls(source, batch.sequences, same, scores, matrix, unknown), n_bytes)
 
 
 def _calls(
     source: Source,
-    batch: Batch,
+    sequences: Sequence[int],
+    same: tuple[int, int, str],
     scores: NDArray[np.float64],
     matrix: NDArray[np.float64] | None,
     unknown: UnknownCells,
-    latency_ns: int,
 ) -> Iterator[Call]:
-    reason = "fallback" if batch.error else "ok"
+    """Yield the events; what they need not hold, such as a batch's outputs, is freed before."""
+    time_ns, latency_ns, error = same
+    reason = "fallback" if error else "ok"
     strange: dict[int, dict[str, dict[int, str]]] = {}
     for name, cells in unknown.items():
         for row, text in cells.items():
             given = strange.setdefault(row // _EVENT_ROWS, {})
             given.setdefault(name, {})[row % _EVENT_ROWS] = text
-    for event, sequence in enumerate(batch.sequences):
+    for event, sequence in enumerate(sequences):
         rows = slice(event * _EVENT_ROWS, (event + 1) * _EVENT_ROWS)
         yield (
-            *(source, batch.time_ns, sequence, latency_ns, scores[rows]),
-            *(reason, batch.error, None),
+            *(source, time_ns, sequence, latency_ns, scores[rows]),
+            *(reason, error, None),
             *(None if matrix is None else matrix[rows], strange.get(event), None, 1.0),
         )

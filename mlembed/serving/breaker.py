@@ -60,9 +60,12 @@ class Breaker:
 
     def fail(self, error: Exception, version: str) -> None:
         """Note a failure; a record that does not fit is none of the graph's."""
-        if not self._failures or (
-            isinstance(error, MlembedError) and not isinstance(error, PredictionTimeoutError)
-        ):
+        if not self._failures or isinstance(error, CircuitOpenError):
+            return
+        if isinstance(error, MlembedError) and not isinstance(error, PredictionTimeoutError):
+            if self.is_open:
+                with self._changing:
+                    self._retry_at = 0.0  # it was let in to try the graph, and did not
             return
         with self._changing:
             self.failed = self.failed + 1 if version == self._version else 1

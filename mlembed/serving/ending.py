@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
 _RUNTIME = "onnxruntime."
-_ON_THE_WAY = "limited"  # the frame that a run with a limit passes on its way into the runtime
+# The frame that a run with a limit passes on its way into the runtime.
+_ON_THE_WAY = ("mlembed.serving.deadline", "limited")
 
 _runners: set[weakref.ref[Runner]] = set()  # a set's own methods are atomic, so it needs no lock
 _ending: int | None = None  # the thread that ends the interpreter, once one does
@@ -89,7 +90,7 @@ def _others() -> list[FrameType]:
 def _is_inside(frame: FrameType | None) -> bool:
     while frame is not None:
         name = str(frame.f_globals.get("__name__"))
-        if name.startswith(_RUNTIME) or frame.f_code.co_name == _ON_THE_WAY:
+        if name.startswith(_RUNTIME) or (name, frame.f_code.co_name) == _ON_THE_WAY:
             return True
         frame = frame.f_back
     return False

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 _MAX_NAMED, _MAX_NAME, _MAX_KNOWN = 10, 64, 1024
-_NUMPY = {"string": "V1"}
 _PLAIN = (bool, int, float, str, bytes, list, tuple, type(None))
 _TEXT_KINDS = "UOT"
 
@@ -42,8 +41,10 @@ class Feed:
         self._title = title
         self._inputs = tuple(inputs)
         self._names = {tensor.name for tensor in inputs}
-        # Texts are looked at one by one: no dtype of theirs equals this one.
-        self._dtypes = [(t.name, np.dtype(_NUMPY.get(t.dtype, t.dtype))) for t in inputs]
+        # Texts are looked at one by one, whatever their dtype.
+        self._dtypes = [
+            (t.name, None if t.dtype == "string" else np.dtype(t.dtype)) for t in inputs
+        ]
         self._known: set[tuple[tuple[int, ...], ...]] = set()
 
     def read(self, record: Any) -> Arrays:
@@ -76,7 +77,7 @@ class Feed:
         shapes = []
         for name, dtype in self._dtypes:
             array = record.get(name)
-            if type(array) is not np.ndarray or array.dtype != dtype:
+            if dtype is None or type(array) is not np.ndarray or array.dtype != dtype:
                 return None
             flags = array.flags
             if not (flags.c_contiguous and flags.aligned):

@@ -112,10 +112,11 @@ class Model:
                 where the model has a fallback.
         """
         time_ns, start = _time_ns(), _perf_ns()
-        if key is not None and type(key) is not str:
-            key = str(key)
-        breaker = self._breaker
+        breaker, row = self._breaker, None
         try:
+            if key is not None and type(key) is not str:
+                key, given = None, key
+                key = str(given)
             served = self._handle.current or self._handle.ready()
             if breaker.is_open:
                 breaker.enter(served.version)
@@ -139,6 +140,8 @@ class Model:
                     f"{self.ref.name}@{served.version} gave no finite number; look at the record"
                 )
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
+            if row is not None:
+                free.append(row)
             return self._failures.answer(error, time_ns, _perf_ns() - start, key)
         latency = _perf_ns() - start
         if breaker.failed:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DOUBLE, _DOUBLE_BYTES = "tensor(double)", 8
+# The runtime looks for data outside the model in the host's directory, unless told another.
+_EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
+_NOWHERE = f"{os.devnull}/none"
 _BLOCK_CELLS, _LEAST_BLOCK = 160_000, 256
 # Held while a session is made and by `fork`, so that no child inherits the runtime's own locks
 # from a thread that is gone. A signal's handler may fork in the thread that makes one.
@@ -98,7 +101,7 @@ class Session:
     """A loaded graph with one input `x: double[N, n_columns]`.
 
     Args:
-        model: Bytes of the ONNX model; external data is refused by loading from bytes.
+        model: Bytes of the ONNX model; data outside of them, which nobody verified, is refused.
         threads: CPU threads within one operation.
 
     Attributes:
@@ -242,6 +245,7 @@ def _load(model: bytes, threads: int) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(_EXTERNAL_DATA, _NOWHERE)
     ending.arm()
     ending.hold_back()
     try:

@@ -89,7 +89,8 @@ def encode_table(encoder: Encoder, data: Any) -> Encoded:
         if array is None:
             continue
         try:
-            encoded[-1], strange = _encode(column, codes, array)
+            with np.errstate(all="ignore"):  # what overflows is a bad value, not a host's warning
+                encoded[-1], strange = _encode(column, codes, array)
         except FieldProblem as problem:
             problems.append(f"'{column.name}' {problem}")
             continue
@@ -150,7 +151,7 @@ def _encode_category(
     found: list[float | None]
     try:
         found = list(map(codes.get, values))
-    except TypeError:  # one of them does not hash
+    except Exception:  # noqa: BLE001  one of them does not hash, or not as it should
         found = [None] * len(values)
     strange: dict[int, str] = {}
     if None in found:

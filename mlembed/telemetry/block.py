@@ -45,12 +45,10 @@ class Block:
         n: Slots that are written.
         room: Slots that may be written; 0 once the block is closed.
         read: Slots that the writer has read.
-        is_done: Whether the writer has let go of it.
-        is_counted: Whether its memory counts as waiting, as that of a full one does.
     """
 
     __slots__ = (
-        *("cells", "first", "is_counted", "is_done", "is_sink", "keys", "n"),
+        *("cells", "first", "is_sink", "keys", "n"),
         *("owner", "read", "room", "size", "source"),
     )
 
@@ -67,7 +65,6 @@ class Block:
         self.owner = owner
         self.size = size
         self.is_sink = is_sink
-        self.is_counted = self.is_done = False
         self.cells = bytearray(size * source.slot_bytes if source is not None else 0)
         self.begin(first)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _WAKE_SHARE = 4  # the writer is woken when a quarter of the room is taken
 _SCARCE = 0.8  # share of the room from which predictions are sampled
 _HALVINGS = 4
+_SINKS = 64  # so many are kept before those that are left are looked for
 FULL = "queue_full"
 
 
@@ -72,9 +73,10 @@ class Intake(abc.ABC):
         )
         self.blocks: collections.deque[Block] = collections.deque()
         self.soft_bytes = 0
-        self._sinks: list[Block] = []
+        self._sinks: set[Block] = set()
+        self._many_sinks = _SINKS
         self._widest = 1
-        self._sized_bytes = self._full_bytes = 0
+        self._sized_bytes = self._block_bytes = 0
         # Held for an addition alone; a signal's handler may predict while its thread holds it.
         self._counting = threading.RLock()
 
@@ -89,19 +91,17 @@ class Intake(abc.ABC):
         Where there is no room at all it is a sink, so that a log in trouble costs no time.
         """
         full, owner.block = owner.block, CLOSED
-        if full.is_sink or full.n == full.size:
+        if full.is_sink:
             with self._counting:
-                if full.is_sink:
-                    self._pour(full)
-                elif not full.is_done:
-                    self._full_bytes += full.n_bytes
-                    full.is_counted = True
+                self._pour(full)
         self._wake_writer()
         if self.is_traced:
             return CLOSED
         fill = self._fill(0)
         if fill < _SCARCE:
             owner.block = self._new_block(owner, source)
+            with self._counting:
+                self._block_bytes += owner.block.n_bytes
             self.blocks.append(owner.block)
         elif fill >= 1:
             self._give_sink(owner, source, full)
@@ -118,8 +118,11 @@ class Intake(abc.ABC):
                 last.begin(SEQUENCE.next())
                 owner.block = last
             else:
+                if len(self._sinks) >= self._many_sinks:
+                    self._pour_left()
+                    self._many_sinks = 2 * len(self._sinks) + _SINKS
                 owner.block = self._new_block(owner, source, is_sink=True)
-                self._sinks.append(owner.block)
+                self._sinks.add(owner.block)
 
     def trace_each(self, is_traced: bool) -> None:  # noqa: FBT001  it is what is noted
         """Note whether each prediction is taken by itself from now on."""
@@ -131,9 +134,7 @@ class Intake(abc.ABC):
     def let_go(self, block: Block) -> None:
         """Free the room of a block that is left by its owner and written."""
         with self._counting:
-            block.is_done = True
-            if block.is_counted:
-                self._full_bytes -= block.n_bytes
+            self._block_bytes -= block.n_bytes
 
     def close_sinks(self) -> None:
         """Count what fell into sinks; their owners look for room with the next prediction."""
@@ -141,7 +142,13 @@ class Intake(abc.ABC):
             for sink in self._sinks:
                 sink.room = 0
                 self._pour(sink)
-            self._sinks = [sink for sink in self._sinks if not sink.is_left]
+            self._pour_left()
+
+    def _pour_left(self) -> None:
+        left = {sink for sink in self._sinks if sink.is_left}  # asked before they are poured
+        for sink in left:
+            self._pour(sink)
+        self._sinks -= left
 
     def _pour(self, sink: Block) -> None:
         slots = sink.take()
@@ -228,7 +235,7 @@ class Intake(abc.ABC):
     @property
     def waiting_bytes(self) -> int:
         """Memory that waits."""
-        return len(self.queue) * self._widest + self._sized_bytes + self._full_bytes
+        return len(self.queue) * self._widest + self._sized_bytes + self._block_bytes
 
     def _count(self, reason: str, count: int) -> None:
         with self._counting:

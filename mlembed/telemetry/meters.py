@@ -66,7 +66,7 @@ class Meters:
                     del self._sources[next(iter(self._sources))]
             attributes = _model(entry.source)
             if entry.error:
-                attributes["error.type"] = entry.error
+                attributes["error.type"] = entry.error.partition(":")[0]
             self._predictions.add(
                 entry.n_records, {**attributes, "mlembed.prediction.reason": entry.reason}
             )

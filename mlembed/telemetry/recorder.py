@@ -36,7 +36,7 @@ _WARNINGS = {
     "tidy": "mlembed cannot compress or remove old files of its log in %s (%s)" + _ON,
 }
 _recorders: dict[tuple[object, ...], Recorder] = {}
-_registry_lock = threading.Lock()
+_registry_lock = threading.RLock()  # a signal's handler may load a model, too
 
 
 class Recorder(Intake):
@@ -59,13 +59,18 @@ class Recorder(Intake):
         self._store = Store(self.settings.log_dir, self.settings.log_bytes)
         self._wake = threading.Event()
         self._ending = threading.Event()
-        self._start = threading.Lock()
+        # A signal's handler may predict while its thread starts the writer's.
+        self._start = threading.RLock()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._writer = Writer(self._store, self.bridge, self._lose)
         self._warned: set[str] = set()
+        self._is_over = False
 
     def _wake_writer(self) -> None:
+        if self._is_over:
+            self._finish()
+            return
         if self._thread is None:
             self._start_thread()
         self.soft_bytes = self.much_bytes if self._thread is not None else 0
@@ -101,6 +106,16 @@ class Recorder(Intake):
             thread.join(_EXIT_SECONDS)
             if thread.is_alive():
                 return
+        self._finish()
+
+    def end(self) -> None:
+        """Close; what is still taken while the interpreter ends is written by who predicts."""
+        self._is_over = True
+        self.close()
+
+    def _finish(self) -> None:
+        for block in list(self.blocks):
+            block.room = 0  # or a later prediction would wait there, and nobody come
         if self._drain(_EXIT_SECONDS):
             with self._writing:
                 self._store.close()
@@ -113,6 +128,8 @@ class Recorder(Intake):
                 thread = threading.Thread(
                     target=self._write_forever, name="mlembed-writer", daemon=True
                 )
+                if self._thread is not None:  # a signal's handler was faster
+                    return
                 # Where no thread can be had, what waits is written by flush, close or at exit.
                 with contextlib.suppress(RuntimeError):
                     thread.start()
@@ -141,6 +158,7 @@ class Recorder(Intake):
                 if time.monotonic() > deadline:
                     return False
                 self._write_some()
+            self._widest = 1
             self._writer.settle()
         finally:
             self._writing.release()
@@ -149,7 +167,7 @@ class Recorder(Intake):
     def _tidy(self) -> None:
         """Compress and remove old files while nothing waits to be written."""
         with self._writing:
-            while not self._ending.is_set() and len(self.queue) < _BATCH:
+            while not (self._ending.is_set() or self._wake.is_set()):
                 try:
                     if not self._store.tidy(self._count):
                         return
@@ -163,7 +181,7 @@ class Recorder(Intake):
             self.bridge.look()
         except Exception as error:  # noqa: BLE001  the host's provider may raise anything
             self._warn("otel", error)
-        self.trace_each(self.bridge.traces)
+        self.trace_each(self.bridge.traces or self._is_over)
         if self.bridge.found != before:
             # What is registered last runs first: before the host's own providers shut down.
             atexit.unregister(_close_all)
@@ -202,9 +220,11 @@ class Recorder(Intake):
         if items:
             self._write_items(items)
         if lot is not None:
-            while some := list(itertools.islice(lot.calls, _BATCH)):
-                self._writer.write({some[0][0]: some}, (), self.dropped)
-            self._free(lot.n_bytes)
+            try:
+                while some := list(itertools.islice(lot.calls, _BATCH)):
+                    self._writer.write({some[0][0]: some}, (), self.dropped)
+            finally:
+                self._free(lot.n_bytes)
 
     def _write_items(self, items: list[Any]) -> None:
         if set(map(type, items)) == {tuple} and len({item[0] for item in items}) == 1:
@@ -271,12 +291,12 @@ def _close_all() -> None:
     deadline = time.monotonic() + _EXIT_SECONDS
     for recorder in list(_recorders.values()):
         if time.monotonic() < deadline:
-            recorder.close()
+            recorder.end()
 
 
 def _after_fork() -> None:
     global _registry_lock  # noqa: PLW0603  a lock held by a thread that is gone stays locked
-    _registry_lock = threading.Lock()
+    _registry_lock = threading.RLock()
     for recorder in _recorders.values():
         recorder.forget_parent()
 

@@ -168,10 +168,19 @@ def _flat(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _weights(proto: ModelProto) -> Iterator[TensorProto]:
-    for graph in _graphs(proto.graph):
+    """Yield every tensor that stands in the model: in graphs, nodes and functions."""
+    functions = [node for function in proto.functions for node in function.node]
+    inner = [g for node in functions for a in node.attribute for g in (a.g, *a.graphs)]
+    graphs = [each for graph in (proto.graph, *inner) for each in _graphs(graph)]
+    for graph in graphs:
         yield from graph.initializer
-        for node in graph.node:
-            yield from (a.t for a in node.attribute if a.HasField("t"))
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in (*functions, *(node for graph in graphs for node in graph.node)):
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
 
 
 def _is_split(proto: ModelProto) -> bool:
