@@ -85,7 +85,7 @@ def threaded(
     kinds: Kinds,
     calls: int,
     threads: int,
-    rounds: int = 7,
+    rounds: int = 15,
     *,
     settle: Callable[[], object] | None = None,
 ) -> dict[str, float]:

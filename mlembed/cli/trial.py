@@ -27,8 +27,8 @@ class Trial(NamedTuple):
     """A question for `predict` or `predict_batch`, and for the bare runtime.
 
     Attributes:
-        question: A record, or a table.
-        bare: Runs the graph on the same, ready as the runtime takes it.
+        question: Records, or a table.
+        bare: Runs the graph on the first of them, or on the table, ready as the runtime takes it.
         n_records: How many answers there are.
     """
 
@@ -38,14 +38,15 @@ class Trial(NamedTuple):
 
 
 def single(bundle: Bundle) -> Trial:
-    """Return the first golden record."""
+    """Return the golden records, to be asked one by one."""
     if bundle.manifest.inputs:
-        feed = one_record(bundle.manifest.inputs, read_calls(bundle).calls[0][0])
-        return Trial(feed, TensorSession(bundle.files[MODEL]).bare_run(feed), 1)
-    record = as_hosts_give_it(bundle, read_golden(bundle).records[0])
+        feeds = [one_record(bundle.manifest.inputs, call) for call, _ in read_calls(bundle).calls]
+        return Trial(feeds, TensorSession(bundle.files[MODEL]).bare_run(feeds[0]), len(feeds))
+    records = [as_hosts_give_it(bundle, record) for record in read_golden(bundle).records]
     encoder = Encoder(bundle.manifest.title, bundle.manifest.columns)
-    x, _ = encode_columns(encoder, {name: [value] for name, value in record.items()})
-    return Trial(record, Session(bundle.files[MODEL]).bare_run(np.ascontiguousarray(x)), 1)
+    x, _ = encode_columns(encoder, {name: [value] for name, value in records[0].items()})
+    bare = Session(bundle.files[MODEL]).bare_run(np.ascontiguousarray(x))
+    return Trial(records, bare, len(records))
 
 
 def table(bundle: Bundle, n_records: int) -> Trial | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ from mlembed.serving.decision import decider
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Row, Session
 from mlembed.serving.tables import encode_table
+from mlembed.telemetry.notices import tell
 from mlembed.telemetry.redaction import Redaction
 from mlembed.telemetry.source import Source
 from mlembed.telemetry.tally import tally_of
@@ -223,6 +225,8 @@ def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
         settings.log_key,
         tally.edges if tally is not None else {},
     )
+    for problem in redaction.problems:
+        tell(logging.WARNING, "%s, in the log: %s", manifest.title, problem)
     return Source(
         *(manifest.name, manifest.version, bundle.id, manifest.columns),
         log_features=settings.log_features,

@@ -6,6 +6,7 @@ OpenTelemetry get the same redacted rows.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
 import struct
@@ -17,7 +18,7 @@ from mlembed.columns import LOG_MODES
 from mlembed.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,9 +41,11 @@ class Redaction:
         columns: The columns that are logged, each with its mode, in order.
         raw: Names of those that are logged as they are.
         is_raw: Whether the whole row is.
+        problems: What the host should know: a column that is left out as its mode lacks what it
+            needs, a mode for a column that is hardly meant.
 
     Raises:
-        SettingsError: If a mode is unknown, names no column, or lacks what it needs.
+        SettingsError: If a mode is unknown.
     """
 
     def __init__(
@@ -54,9 +57,8 @@ class Redaction:
     ) -> None:
         chosen: dict[str, Any] = {column.name: column.log for column in columns}
         chosen.update({name: mode for name, mode in (modes or {}).items() if name in chosen})
-        problems = _problems(columns, chosen, key, edges or {})
-        if problems:
-            raise SettingsError(f"the log's columns: {'; '.join(problems)}")
+        _check_modes(chosen)
+        self.problems = tuple(_problems(columns, chosen, modes or {}, key, edges or {}))
         self._places = [i for i, column in enumerate(columns) if chosen[column.name] != "drop"]
         self.columns: tuple[tuple[Column, LogMode], ...] = tuple(
             (columns[i], chosen[columns[i].name]) for i in self._places
@@ -116,21 +118,31 @@ class Redaction:
         return hashed
 
 
+def _check_modes(modes: Mapping[str, str]) -> None:
+    unknown = [
+        f"'{name}' is logged {mode!r}" for name, mode in modes.items() if mode not in LOG_MODES
+    ]
+    if unknown:
+        raise SettingsError(f"the log's columns: {'; '.join(unknown)}; expected one of {LOG_MODES}")
+
+
 def _problems(
     columns: Sequence[Column],
-    modes: Mapping[str, str],
+    chosen: dict[str, Any],
+    given: Mapping[str, str],
     key: str,
     edges: Mapping[str, Sequence[float]],
-) -> list[str]:
-    problems = []
+) -> Iterator[str]:
+    """Yield what the host should know, and leave out what cannot be logged as it says."""
     for column in columns:
-        mode = modes[column.name]
-        if mode not in LOG_MODES:
-            problems.append(f"'{column.name}' is logged {mode!r}, expected one of {LOG_MODES}")
-        elif mode == "hash" and not key:
-            problems.append(f"'{column.name}' is logged hashed; set the secret MLEMBED_LOG_KEY")
-        elif mode == "bucket" and column.name not in edges:
-            problems.append(
-                f"'{column.name}' has no buckets in the bundle's reference; log it hashed or drop it"
-            )
-    return problems
+        name, mode = column.name, chosen[column.name]
+        if mode == "hash" and not key:
+            yield f"'{name}' is to be hashed, and MLEMBED_LOG_KEY is not set: it is left out"
+        elif mode == "bucket" and name not in edges:
+            yield f"'{name}' has no buckets in the bundle's reference: it is left out"
+        else:
+            continue
+        chosen[name] = "drop"
+    for name in given:
+        if name not in chosen and (near := difflib.get_close_matches(name, chosen, 1)):
+            yield f"MLEMBED_LOG_COLUMNS names '{name}', and there is '{near[0]}' alone"

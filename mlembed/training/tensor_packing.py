@@ -59,8 +59,8 @@ def pack(
         version: Version of the bundle, `major.minor.patch`.
         examples: Inputs by name, one mapping a call; with what the graph makes of them they become
             the golden calls, replayed before every start. Made up where none is given.
-        score: The output that holds the score; `output:index` for another place than the first in
-            what it holds of one record. No score by default.
+        score: The output that holds the score; `output:index` where it holds several numbers of
+            one record. No score by default.
         description: What the model is for, in words.
         tolerance: Greatest difference of a float output on another machine, relative to its largest
             value; by default 1e-9 for double graphs, 1e-4 for single and 1e-2 for half and
@@ -115,7 +115,7 @@ def pack(
     )
     served = TensorServed(bundle, Serving(Settings(log=False)))
     if declared is not None:
-        _check_score(served, calls[0][1], declared)
+        _check_score(served, calls[0][1], declared, is_placed=":" in score)
     return bundle
 
 
@@ -170,10 +170,21 @@ def _score(text: str, outputs: Sequence[Tensor]) -> Score | None:
     return score
 
 
-def _check_score(served: TensorServed, outputs: Mapping[str, NDArray[Any]], score: Score) -> None:
+def _check_score(
+    served: TensorServed,
+    outputs: Mapping[str, NDArray[Any]],
+    score: Score,
+    *,
+    is_placed: bool,
+) -> None:
     array = outputs[score.output]
     n_records = len(array) if array.ndim and served.counts_records(score.output) else 1
     places = array.size // max(1, n_records)
+    if not is_placed and places > 1:
+        raise BundleError(
+            f"'{score.output}' holds {places} numbers a record; name the one that is the score: "
+            f"{score.output}:0 to {score.output}:{places - 1}"
+        )
     if score.index >= places:
         raise BundleError(
             f"'{score.output}' holds {places} numbers a record, so there is no number "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from mlembed.bundle.manifest import MODEL
-from mlembed.cli import bench, timing
+from mlembed.cli import bench, timing, trial
 from mlembed.cli.options import quiet_settings
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.model import load
@@ -52,6 +53,30 @@ def calls(short: bool) -> Iterator[Finding]:  # noqa: FBT001  every benchmark ta
             yield Finding(f"predict: {title}: {name}", told[ratio], asked, detail=detail)
         lost = sum(told["lost"].values())
         yield Finding(f"predict: {title}: records lost", lost, 0, "records")
+        packed = told["predict_cpu_us"] + told["log_gzip_cpu_us"]
+        what = f"predict: {title}: CPU, with the gzip of closed files"
+        yield Finding(what, packed / told["session_run_cpu_us"])
+        yield _for_long(title, bundle, 1_000 if short else 60_000)
+
+
+def _for_long(title: str, bundle: Bundle, n: int) -> Finding:
+    """Let threads do nothing but predict for seconds, the writer beside them."""
+    registry, quiet = InMemoryRegistry(), quiet_settings("")
+    registry.publish(bundle)
+    asked = trial.single(bundle)
+    records = itertools.cycle(asked.question).__next__
+    with tempfile.TemporaryDirectory() as folder:
+        settings = dataclasses.replace(quiet, log=True, log_dir=Path(folder))
+        model = load(bundle.manifest.name, registry=registry, settings=settings)
+        kinds = {"run": asked.bare, "predict": lambda: model.predict(records())}
+        times = timing.threaded(
+            kinds, n, bench.THREADS, 3, settle=lambda: model.flush(_FLUSH_SECONDS)
+        )
+        lost = sum(model.lost.values()) / (3 * bench.THREADS * n)
+        model.close()
+    detail = f"{times['predict']:.1f} / {times['run']:.1f} us; {lost:.1%} of the records lost"
+    what = f"predict: {title}: 4 threads, {bench.THREADS * n:,} calls on end"
+    return Finding(what, times["predict"] / times["run"], detail=detail)
 
 
 def batches(short: bool) -> Iterator[Finding]:  # noqa: FBT001  idem

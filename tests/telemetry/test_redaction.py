@@ -122,23 +122,47 @@ def test_bundle_says_how_its_columns_are_logged() -> None:
 @pytest.mark.parametrize(
     ("modes", "problem"),
     [
-        ({"town": "hash"}, "'town' is logged hashed; set the secret MLEMBED_LOG_KEY"),
+        ({"town": "hash"}, "'town' is to be hashed, and MLEMBED_LOG_KEY is not set"),
         ({"seen": "bucket"}, "'seen' has no buckets in the bundle's reference"),
         ({"town": "bucket"}, "'town' has no buckets in the bundle's reference"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(
-    registry: FileRegistry, settings: Settings, modes: dict[str, str], problem: str
+def test_what_cannot_be_kept_is_left_out(
+    registry: FileRegistry,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    modes: dict[str, str],
+    problem: str,
 ) -> None:
-    """A promise that cannot be kept is an error before the first prediction, not a raw log."""
+    """A promise that cannot be kept costs the log its column, and never a prediction."""
     model = mlembed.load(
         "toy", registry=registry, settings=dataclasses.replace(settings, log_columns=modes)
     )
 
-    with pytest.raises(SettingsError, match=problem):
-        model.predict(RECORD)
+    assert model.predict(RECORD).reason == "ok"
+    assert model.flush()
 
-    assert not settings.log_dir.exists() or "oslo" not in text_of(settings.log_dir)
+    (event,) = events(settings.log_dir)
+    assert event["body"]["f"].keys() == RECORD.keys() - modes.keys()
+    assert ("oslo" in text_of(settings.log_dir)) == ("town" not in modes)
+    (warning,) = caplog.records
+    assert f"toy@1.0.0, in the log: {problem}" in warning.getMessage()
+    assert warning.getMessage().endswith("it is left out")
+
+
+def test_a_mistyped_column_is_told(
+    registry: FileRegistry, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would be logged raw; a column that another model of the process has is no mistake."""
+    modes = {"twon": "drop", "colour of another model": "drop"}
+    model = mlembed.load(
+        "toy", registry=registry, settings=dataclasses.replace(settings, log_columns=modes)
+    )
+
+    assert model.predict(RECORD).reason == "ok"
+
+    (warning,) = caplog.records
+    assert "MLEMBED_LOG_COLUMNS names 'twon', and there is 'town' alone" in warning.getMessage()
 
 
 @pytest.mark.parametrize("modes", [{"town": "secret"}, "town=hash", None, {"town": 1}])

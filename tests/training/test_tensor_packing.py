@@ -159,14 +159,14 @@ def test_several_examples_are_several_golden_calls() -> None:
 @pytest.mark.parametrize(
     ("score", "declared"),
     [
-        ("odds", Score(output="odds")),
+        ("odds:0", Score(output="odds")),
         ("odds:2", Score(output="odds", index=2)),
         ("class", Score(output="class")),
         ("", None),
     ],
 )
 def test_the_score_is_an_output_and_a_place(score: str, declared: Score | None) -> None:
-    """The first place by default."""
+    """The place may be left out where there is one alone."""
     assert packed(pixels_model(), score=score).manifest.score == declared
 
 
@@ -175,6 +175,7 @@ def test_the_score_is_an_output_and_a_place(score: str, declared: Score | None) 
     [
         ("odd", "the score must be a number of an output; 'odd' is none.* odds, class"),
         ("odd:1", "'odd' is none"),
+        ("odds", "'odds' holds 3 numbers a record; name the one .*odds:0 to odds:2"),
         ("odds:-1", "the index from 0 on"),
         ("odds:x", "the index from 0 on"),
         ("odds:", "the index from 0 on"),
