@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from mlembed.serving.session import Session, TensorSession
 from mlembed.serving.tables import encode_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlembed.bundle.bundle import Bundle
 
@@ -28,7 +29,7 @@ class Trial(NamedTuple):
 
     Attributes:
         question: Records, or a table.
-        bare: Runs the graph on the first of them, or on the table, ready as the runtime takes it.
+        bare: Runs the graph on the next of them, or on the table, ready as the runtime takes it.
         n_records: How many answers there are.
     """
 
@@ -41,12 +42,23 @@ def single(bundle: Bundle) -> Trial:
     """Return the golden records, to be asked one by one."""
     if bundle.manifest.inputs:
         feeds = [one_record(bundle.manifest.inputs, call) for call, _ in read_calls(bundle).calls]
-        return Trial(feeds, TensorSession(bundle.files[MODEL]).bare_run(feeds[0]), len(feeds))
+        session = TensorSession(bundle.files[MODEL])
+        return Trial(feeds, _in_turn([session.bare_run(feed) for feed in feeds]), len(feeds))
     records = [as_hosts_give_it(bundle, record) for record in read_golden(bundle).records]
     encoder = Encoder(bundle.manifest.title, bundle.manifest.columns)
-    x, _ = encode_columns(encoder, {name: [value] for name, value in records[0].items()})
-    bare = Session(bundle.files[MODEL]).bare_run(np.ascontiguousarray(x))
-    return Trial(records, bare, len(records))
+    x, _ = encode_columns(encoder, {n: [record[n] for record in records] for n in encoder.names})
+    plain = Session(bundle.files[MODEL])
+    rows = [np.ascontiguousarray(x[i : i + 1]) for i in range(len(x))]
+    return Trial(records, _in_turn([plain.bare_run(row) for row in rows]), len(records))
+
+
+def _in_turn(runs: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    following = itertools.cycle(runs).__next__
+
+    def run() -> object:
+        return following()()
+
+    return run
 
 
 def table(bundle: Bundle, n_records: int) -> Trial | None:
