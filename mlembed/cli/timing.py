@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BLOCK = 100
 _WARM_UP = 500
 _US = 1e6
+_IDLE_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -147,7 +148,18 @@ def whole(
             taken[name].append(time.perf_counter() - start)
             if settle is not None:
                 settle()
+                idle()
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
+
+
+def idle(seconds: float = 30.0) -> None:
+    """Wait until the process's other threads do nothing, at most *seconds*."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        start = time.process_time()
+        time.sleep(_IDLE_SECONDS)
+        if time.process_time() - start < _IDLE_SECONDS / 10:
+            return
 
 
 def quantile(times: list[float], share: float) -> float:

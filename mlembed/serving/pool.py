@@ -32,21 +32,30 @@ async def in_pool(function: Callable[[], T]) -> T:
 def ahead(prepare: Callable[[T], object], items: Sequence[T]) -> Iterator[T]:
     """Yield each of *items* once *prepare* has returned from it.
 
-    The next one is prepared meanwhile, on a thread of the pool if one is free, else by the caller
-    itself, who so never waits for what others do there.
+    The next one is prepared meanwhile, on a thread of the pool. Where that is late, as its core has
+    more to do, or where none is free, the caller prepares by itself: it never waits for others.
+
+    Args:
+        prepare: May be called twice for an item, at the same time, and does the same both times.
+        items: What is prepared, in order.
     """
     following: Future[object] | None = None
+    late: Future[object] | None = None
     try:
         for place, item in enumerate(items):
-            if following is None or following.cancel():
-                prepare(item)
-            else:
+            if following is not None and following.done():
                 following.result()
-            following = _begin(prepare, items[place + 1]) if place + 1 < len(items) else None
+            else:
+                if following is not None and not following.cancel():
+                    late = following  # no more for this helper
+                prepare(item)
+            is_last = place + 1 == len(items)
+            following = None if late or is_last else _begin(prepare, items[place + 1])
             yield item
     finally:
-        if following is not None and not following.cancel():
-            following.exception()
+        for begun in (late, following):
+            if begun is not None and not begun.cancel():
+                begun.exception()
 
 
 def _begin(prepare: Callable[[T], object], item: T) -> Future[object] | None:
