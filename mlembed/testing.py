@@ -134,6 +134,8 @@ def capture_predictions() -> Iterator[list[Prediction]]:
 class _Canned:
     """Stands where a loaded version would, and answers without a graph."""
 
+    takes_tensors = False
+
     def __init__(
         self, name: str, score: float, *, label: bool | None, error: Exception | None
     ) -> None:

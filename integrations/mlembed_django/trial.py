@@ -88,8 +88,7 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
 
 
 def _bring(bundle: Any, settings: Settings) -> Served:
-    from mlembed.serving.loading import Serving
-    from mlembed.serving.tensors import serve
+    from mlembed.serving.loading import Serving, serve
 
     return serve(bundle, Serving(settings))
 

@@ -17,8 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
-from mlembed.serving.loading import check_columns
-from mlembed.serving.tensors import serve
+from mlembed.serving.loading import check_columns, serve
 from mlembed.serving.turn import Holder, Turn
 from mlembed.telemetry.notices import tell
 

@@ -95,6 +95,8 @@ class Served:
         SettingsError: If a column cannot be logged as the settings say.
     """
 
+    takes_tensors = False
+
     def __init__(self, bundle: Bundle, serving: Serving) -> None:
         manifest = bundle.manifest
         self.id = bundle.id
@@ -206,6 +208,15 @@ def proving(title: str) -> Iterator[None]:
             f"{title}: the graph fails on a golden row ({type(error).__name__}). "
             "It was not put in service; pack the model again"
         ) from error
+
+
+def serve(bundle: Bundle, serving: Serving) -> Served:
+    """Bring *bundle* into service, whatever its graph takes; see `Served`."""
+    if not bundle.manifest.inputs:
+        return Served(bundle, serving)
+    from mlembed.serving.tensors import TensorServed  # others start without
+
+    return TensorServed(bundle, serving)
 
 
 def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlembed.errors import InferenceError, MlembedError, SettingsError
 from mlembed.registry import open_registry
 from mlembed.registry.pointer import parse_ref
 from mlembed.serving import hooks
-from mlembed.serving.answers import predict_tensor_batch, predict_tensors
 from mlembed.serving.batch import Batch, lot
 from mlembed.serving.breaker import Breaker
 from mlembed.serving.failures import Failures
@@ -24,7 +23,6 @@ from mlembed.serving.handle import Handle
 from mlembed.serving.loading import Serving
 from mlembed.serving.pool import in_pool
 from mlembed.serving.prediction import Prediction
-from mlembed.serving.tensors import TensorServed
 from mlembed.settings import Settings, default_settings
 from mlembed.telemetry.events import SHORT_KEY, make_outcome, text_bytes
 from mlembed.telemetry.ids import SEQUENCE
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from mlembed.registry import BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
+    from mlembed.serving.tensors import TensorServed
 
 __all__ = ["RAISE", "Fallback", "Model", "load"]
 
@@ -123,9 +122,13 @@ class Model:
             free = served.rows.free
             if free:
                 row = free.pop()
-            elif isinstance(served, TensorServed):  # of which no row is ever free
+            elif served.takes_tensors:  # and no row of it is ever free
+                from mlembed.serving import answers  # others start without
+
                 moments = time_ns, start
-                return predict_tensors(served, record, key, moments, breaker, self._recorder)
+                return answers.predict_tensors(
+                    cast("TensorServed", served), record, key, moments, breaker, self._recorder
+                )
             else:
                 row = served.new_row()
             cells = row.cells
@@ -206,9 +209,13 @@ class Model:
             served = self._handle.current or self._handle.ready()
             if self._breaker.is_open:
                 self._breaker.enter(served.version)
-            if isinstance(served, TensorServed):
+            if served.takes_tensors:
+                from mlembed.serving import answers  # idem
+
                 moments = time_ns, start
-                return predict_tensor_batch(served, data, moments, self._breaker, self._recorder)
+                return answers.predict_tensor_batch(
+                    cast("TensorServed", served), data, moments, self._breaker, self._recorder
+                )
             scores, matrix, unknown = served.score_columns(data)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback
             return self._failures.answer_all(error, time_ns, _perf_ns() - start, data)

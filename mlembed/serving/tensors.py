@@ -25,20 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlembed.bundle.bundle import Bundle
-    from mlembed.serving.loading import Serving
     from mlembed.settings import Settings
     from mlembed.tensors import Tensor
 
     Arrays = Mapping[str, NDArray[Any]]
 
 _QUICK_SECONDS, _TIMES = 0.01, 5
-
-
-def serve(bundle: Bundle, serving: Serving) -> Served:
-    """Bring *bundle* into service, whatever its graph takes; see `Served`."""
-    kind = TensorServed if bundle.manifest.inputs else Served
-    return kind(bundle, serving)
 
 
 class TensorServed(Served):
@@ -56,6 +48,7 @@ class TensorServed(Served):
     """
 
     source: TensorSource
+    takes_tensors = True
 
     def _load(self, settings: Settings) -> None:
         manifest = self.manifest

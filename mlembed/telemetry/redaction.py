@@ -6,7 +6,6 @@ OpenTelemetry get the same redacted rows.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import hmac
 import struct
@@ -143,6 +142,8 @@ def _problems(
         else:
             continue
         chosen[name] = "drop"
-    for name in given:
-        if name not in chosen and (near := difflib.get_close_matches(name, chosen, 1)):
+    for name in given.keys() - chosen.keys():
+        import difflib  # a mistake is worth its time, and rare
+
+        if near := difflib.get_close_matches(name, chosen, 1):
             yield f"MLEMBED_LOG_COLUMNS names '{name}', and there is '{near[0]}' alone"

@@ -16,8 +16,7 @@ from mlembed.bundle.calls import GoldenCalls, difference, read_calls
 from mlembed.errors import BundleError, GoldenError, IntegrityError
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.pointer import Ref
-from mlembed.serving.loading import Serving
-from mlembed.serving.tensors import serve
+from mlembed.serving.loading import Serving, serve
 from mlembed.settings import Settings
 from mlembed.tensors import DTYPES, Tensor
 from tensorgraphs import MIXED, mixed_bundle, pixels_bundle

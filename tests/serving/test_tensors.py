@@ -26,8 +26,7 @@ from mlembed.errors import (
 )
 from mlembed.serving import hooks
 from mlembed.serving.answers import TensorBatch, TensorPrediction
-from mlembed.serving.loading import Serving
-from mlembed.serving.tensors import serve
+from mlembed.serving.loading import Serving, serve
 from mlembed.settings import Settings
 from mlembed.tensors import Tensor
 from mlembed.testing import InMemoryRegistry, override_model

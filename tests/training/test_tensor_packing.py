@@ -12,8 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mlembed.bundle.calls import read_calls
 from mlembed.errors import BundleError, DataError, GoldenError, SchemaError
-from mlembed.serving.loading import Serving
-from mlembed.serving.tensors import serve
+from mlembed.serving.loading import Serving, serve
 from mlembed.settings import Settings
 from mlembed.tensors import DTYPES, Score
 from mlembed.training import pack
