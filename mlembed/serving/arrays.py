@@ -91,13 +91,18 @@ def _arrow_texts(values: Any) -> tuple[Any, list[str]]:
 def _polars_texts(values: Any) -> tuple[Any, list[str]]:
     if str(values.dtype) not in ("String", "Categorical"):
         raise TypeError
-    named = values.cast(sys.modules["polars"].Categorical)
-    some = named.drop_nulls().unique()
-    numbers = some.to_physical().to_numpy()
-    found = np.full(int(numbers.max(initial=0)) + 2, -1)  # the last stands for what is missing
-    found[numbers] = np.arange(len(numbers))
-    codes = named.to_physical().cast(int).fill_null(len(found) - 1).to_numpy()
-    return found[codes], some.cast(str).to_list()
+    named = values.cast(sys.modules["polars"].Categorical).to_physical()
+    if named.null_count():
+        named = named.cast(int).fill_null(-1)  # the last place stands for what is missing
+    codes = named.to_numpy()
+    size = int(codes.max()) + 2 if len(codes) else 1
+    some_row = np.full(size, -1)
+    some_row[codes] = np.arange(len(codes))
+    some_row[-1] = -1
+    known = np.flatnonzero(some_row >= 0)
+    places = np.full(size, -1)
+    places[known] = np.arange(len(known))
+    return places[codes], values.gather(some_row[known]).cast(str).to_list()
 
 
 def _pandas_texts(values: Any) -> tuple[Any, list[str]]:

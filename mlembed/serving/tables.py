@@ -181,8 +181,7 @@ def _encode_texts(
                 continue
         numbers[place] = code
     places = np.where(given.places < 0, len(given.texts), given.places)
-    bad = np.isin(places, list(problems))
-    if bad.any():
+    if problems and (bad := np.isin(places, list(problems))).any():
         row = int(bad.argmax())
         raise FieldProblem(f"{problems[int(places[row])]}, first in row {row}")
     rows = np.flatnonzero(strange[places]).tolist() if strange.any() else []
