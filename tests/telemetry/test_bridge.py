@@ -173,3 +173,17 @@ def host_trace(host: Host) -> int:
     (event,) = host.events()
     trace_id: int = event.trace_id
     return trace_id
+
+
+def test_no_text_of_a_record_is_in_a_metric(host: Host, model: Model) -> None:
+    """The kind of an error alone: texts name a host's fields, and each would be a series."""
+    for number in range(3):
+        with pytest.raises(mlembed.errors.SchemaError):
+            model.predict({f"secret-{number}@mail.example": 1})
+    assert model.flush()
+
+    points = host.metrics()["mlembed.predictions"]
+    errors = {
+        point.attributes["error.type"] for point in points if "error.type" in point.attributes
+    }
+    assert errors == {"SchemaError"}
