@@ -28,6 +28,8 @@ because messages end in logs and records hold personal data. Every error survive
 
 from __future__ import annotations
 
+_MAX_SHOWN = 200  # characters of another's error
+
 
 class MlembedError(Exception):
     """Base of every error mlembed raises."""
@@ -135,3 +137,8 @@ class GateError(TrainingError):
 
 class MonitoringError(MlembedError, RuntimeError):
     """The prediction log cannot be judged."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of what *error* says, for an error of ours that names it as its cause."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:_MAX_SHOWN]

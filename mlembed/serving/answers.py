@@ -18,11 +18,9 @@ from mlembed.telemetry.ids import SEQUENCE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mlembed.serving.breaker import Breaker
-    from mlembed.serving.decision import Decide
     from mlembed.serving.prediction import Answer
     from mlembed.serving.tensors import TensorServed
     from mlembed.telemetry.recorder import Recorder
@@ -74,18 +72,6 @@ class TensorBatch(Batch):
     Attributes:
         outputs: What the graph gave, by the outputs' names; the first axis is the records.
     """
-
-    def __init__(
-        self,
-        scores: NDArray[np.float64],
-        decide: Decide,
-        model: str,
-        version: str,
-        time_ns: int,
-        outputs: Arrays,
-    ) -> None:
-        super().__init__(scores, decide, model, version, time_ns)
-        self.outputs = outputs
 
 
 def predict_tensors(
@@ -157,7 +143,8 @@ def predict_tensor_batch(
     if breaker.failed:
         breaker.succeed()
     source = served.source
-    batch = TensorBatch(scores, served.decide, source.name, source.version, time_ns, outputs)
+    batch = TensorBatch(scores, served.decide, source.name, source.version, time_ns)
+    batch.outputs = outputs
     if recorder is not None:
         shapes = source.described(feed)
         logged = lot(source, batch, None, {}, latency)

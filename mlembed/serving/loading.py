@@ -92,7 +92,7 @@ class Served:
     Raises:
         BundleError: If the graph cannot be loaded or does not fit the manifest.
         GoldenError: If it does not reproduce its golden rows on this machine.
-        SettingsError: If a column cannot be logged as the settings say.
+        SettingsError: If the settings log a column in a way that there is not.
     """
 
     takes_tensors = False

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from mlembed.errors import BundleError, InferenceError
+from mlembed.errors import BundleError, InferenceError, first_line
 from mlembed.serving import ending
 from mlembed.serving.deadline import Limit
 from mlembed.serving.pool import ahead
@@ -160,7 +160,7 @@ class Session:
         except InferenceError:
             raise
         except Exception as error:
-            raise InferenceError(f"onnxruntime failed: {_first_line(error)}") from error
+            raise InferenceError(f"onnxruntime failed: {first_line(error)}") from error
         return y[:, 0] if self.n_outputs == 1 else y
 
     def _run_blocks(
@@ -253,16 +253,12 @@ def _load(model: bytes, threads: int) -> ort.InferenceSession:
             session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises its own types, which are not public
         raise BundleError(
-            f"onnxruntime {ort.__version__} cannot load the model: {_first_line(error)}. "
+            f"onnxruntime {ort.__version__} cannot load the model: {first_line(error)}. "
             "Install the version that the manifest's runtime names, or pack the model again"
         ) from error
     if threads > 1:
         _with_threads.add(session)
     return session
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _hold() -> None:

@@ -128,8 +128,12 @@ class Intake(abc.ABC):
         """Note whether each prediction is taken by itself from now on."""
         self.is_traced = is_traced
         if is_traced:
-            for block in list(self.blocks):
-                block.room = 0
+            self.close_blocks()
+
+    def close_blocks(self) -> None:
+        """Let each owner ask for another block with its next prediction."""
+        for block in list(self.blocks):
+            block.room = 0
 
     def let_go(self, block: Block) -> None:
         """Free the room of a block that is left by its owner and written."""

@@ -114,8 +114,7 @@ class Recorder(Intake):
         self.close()
 
     def _finish(self) -> None:
-        for block in list(self.blocks):
-            block.room = 0  # or a later prediction would wait there, and nobody come
+        self.close_blocks()  # or a later prediction would wait there, and nobody come
         if self._drain(_EXIT_SECONDS):
             with self._writing:
                 self._store.close()
@@ -195,10 +194,10 @@ class Recorder(Intake):
             block = self.blocks.popleft()
             is_left = block.is_left  # asked first: what was written before is taken
             slots = block.take()
-            if not is_left:
-                self.blocks.append(block)
-            else:
+            if is_left:
                 self.let_go(block)
+            else:
+                self.blocks.append(block)
             if block.source is None or slots.start == slots.stop:
                 continue
             parts = waiting.setdefault(block.source, [])
@@ -227,9 +226,6 @@ class Recorder(Intake):
                 self._free(lot.n_bytes)
 
     def _write_items(self, items: list[Any]) -> None:
-        if set(map(type, items)) == {tuple} and len({item[0] for item in items}) == 1:
-            self._writer.write({items[0][0]: items}, (), self.dropped)
-            return
         calls: dict[Source, list[Call]] = {}
         outcomes: list[Outcome] = []
         flushed: list[threading.Event] = []
@@ -253,9 +249,8 @@ class Recorder(Intake):
             event.set()
 
     def _free(self, n_bytes: int) -> None:
-        if n_bytes:
-            with self._counting:
-                self._sized_bytes -= n_bytes
+        with self._counting:
+            self._sized_bytes -= n_bytes
 
     def _lose(self, place: str, count: int, error: Exception) -> None:
         self._count(f"{place}_{type(error).__name__}", count)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import onnx
 from onnx import TensorProto
 
-from mlembed.errors import BundleError, DeclarationError
+from mlembed.errors import BundleError, DeclarationError, first_line
 from mlembed.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[bytes, ModelProto]:
     except Exception as error:  # a path outside the folder, a file that is missing or too short
         raise BundleError(
             f"{path} keeps its weights in files beside it, which cannot be read "
-            f"({_first_line(error)}); put them there, or export one file"
+            f"({first_line(error)}); put them there, or export one file"
         ) from error
     if whole.ByteSize() > _MAX_BYTES:
         raise BundleError(
@@ -226,7 +226,3 @@ def _tolerance(proto: ModelProto) -> float:
     if "FLOAT16" in names:
         return 1e-2
     return 1e-4 if "FLOAT" in names else 1e-9
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

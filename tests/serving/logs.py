@@ -9,9 +9,13 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+from mlembed.monitoring.log import read_log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mlembed.monitoring.log import PredictionLog
 
 DEADLINE_SECONDS = 20.0
 
@@ -116,3 +120,10 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return {**attributes_of(record), "body": record.get("payload")}
+
+
+def whole(folder: Path, model: str = "toy") -> PredictionLog:
+    """Return the log, every line of which must be whole, readable and there once."""
+    log = read_log(folder / "log", model)
+    assert (log.torn, log.unreadable, log.repeated) == (0, 0, 0)
+    return log

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundles import RECORD
-from mlembed.monitoring.log import PredictionLog, read_log
 from processes import run_script, start_script
-from serving.graphs import slow_bundle
+from serving.logs import whole
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from mlembed.registry.file import FileRegistry
 
 START = """
     import asyncio, atexit, json, os, signal, sys, threading, time
@@ -41,22 +39,6 @@ CALLS = {
     "table": "model.predict_batch(table)",
     "first": "load().predict(record)",
 }
-
-
-@pytest.fixture
-def folder(registry: FileRegistry, tmp_path: Path) -> Path:
-    """Return a folder with a registry of a fast and a slow model, and a record."""
-    registry.publish(slow_bundle())
-    registry.promote("graph", "champion", "1.0.0")
-    (tmp_path / "record.json").write_text(json.dumps(RECORD, default=str))
-    return tmp_path
-
-
-def whole(folder: Path, model: str = "toy") -> PredictionLog:
-    """Return the log, every line of which must be whole, readable and there once."""
-    log = read_log(folder / "log", model)
-    assert (log.torn, log.unreadable, log.repeated) == (0, 0, 0)
-    return log
 
 
 def end_of(process: subprocess.Popen[str]) -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
-from bundles import RECORD
-from mlembed.monitoring.log import PredictionLog, read_log
+from mlembed.monitoring.log import read_log
 from processes import run_script
-from serving.graphs import slow_bundle
+from serving.logs import whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlembed.registry.file import FileRegistry
 
 START = """
     import json, os, resource, shutil, sys, threading
@@ -33,22 +29,6 @@ START = """
             ref, registry=folder / "registry", settings=settings, timeout_ms=timeout_ms
         )
 """
-
-
-@pytest.fixture
-def folder(registry: FileRegistry, tmp_path: Path) -> Path:
-    """Return a folder with a registry of a fast and a slow model, and a record."""
-    registry.publish(slow_bundle())
-    registry.promote("graph", "champion", "1.0.0")
-    (tmp_path / "record.json").write_text(json.dumps(RECORD, default=str))
-    return tmp_path
-
-
-def whole(folder: Path, model: str = "toy") -> PredictionLog:
-    """Return the log, every line of which must be whole and there once."""
-    log = read_log(folder / "log", model)
-    assert (log.torn, log.unreadable, log.repeated) == (0, 0, 0)
-    return log
 
 
 def test_no_file_is_to_be_had(folder: Path) -> None:

@@ -24,6 +24,7 @@ import mlembed
 from mlembed.telemetry import recorder as recorder_module
 from mlembed.telemetry import store
 from mlembed.telemetry.recorder import recorder_for
+from telemetry.entries import LEAST_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,3 +166,10 @@ def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     if not thread.ident:
         free()
     os.close(reader)
+
+
+@pytest.fixture
+def small(registry: FileRegistry, settings: Settings) -> Model:
+    """Return a model whose log has the least room, and is written when it is told to."""
+    little = dataclasses.replace(settings, queue_bytes=LEAST_ROOM, flush_seconds=600)
+    return mlembed.load("toy", registry=registry, settings=little)

@@ -27,6 +27,7 @@ COLUMNS = (
 ROW = (41.0, 7.0, 1.0, 0.0, 1_772_645_400.0)
 TIME_NS = 1_772_645_400_123_456_789
 DIGEST = "ab" * 32
+LEAST_ROOM = 65_536  # bytes
 
 
 def source_of(

@@ -18,6 +18,7 @@ from mlembed.errors import SchemaError
 from mlembed.telemetry.recorder import recorder_for
 from processes import run_script
 from serving.logs import events, read_lines
+from telemetry.entries import LEAST_ROOM
 from tensorgraphs import pixels_bundle
 
 if TYPE_CHECKING:
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
 
     from mlembed.registry.file import FileRegistry
     from mlembed.settings import Settings
-
-ROOM = 65_536
-
-
-@pytest.fixture
-def small(registry: FileRegistry, settings: Settings) -> mlembed.Model:
-    """Return a model whose log has the least room, and is written when it is told to."""
-    little = dataclasses.replace(settings, queue_bytes=ROOM, flush_seconds=600)
-    return mlembed.load("toy", registry=registry, settings=little)
 
 
 def test_bad_records_between_good_ones_take_no_room(
@@ -50,7 +42,7 @@ def test_bad_records_between_good_ones_take_no_room(
             small.predict({})
 
     assert len(recorder._sinks) <= 1
-    assert sum(block.n_bytes for block in recorder.blocks) <= ROOM
+    assert sum(block.n_bytes for block in recorder.blocks) <= LEAST_ROOM
     written = len(read_lines(stuck()))
     assert written + sum(small.lost.values()) == 2_001
 
@@ -67,7 +59,7 @@ def test_a_thread_a_request_takes_no_more_than_the_room(
         thread.start()
         thread.join()
 
-    assert sum(block.n_bytes for block in recorder.blocks) <= ROOM * 1.02
+    assert sum(block.n_bytes for block in recorder.blocks) <= LEAST_ROOM * 1.02
     assert len(recorder._sinks) < 200
     lost = sum(small.lost.values())
     assert lost > 300

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import mlembed
 from bundles import RECORD
 from mlembed.columns import Column
 from mlembed.telemetry.block import CLOSED, MAX_SLOTS, Block, n_slots
@@ -23,17 +20,16 @@ from mlembed.telemetry.lines import prediction_record, slot_records
 from mlembed.telemetry.recorder import recorder_for
 from processes import run_script
 from serving.logs import attributes_of, events, read_lines
-from telemetry.entries import SOURCE, TIME_NS, source_of
+from telemetry.entries import LEAST_ROOM, SOURCE, TIME_NS, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import mlembed
     from mlembed.registry.file import FileRegistry
-    from mlembed.settings import Settings
     from mlembed.telemetry.source import Source
 
 N_COLUMNS = SOURCE.n_columns
-LEAST_ROOM = 65_536
 
 
 class Owner:
@@ -154,13 +150,6 @@ def test_memory_that_waits_is_counted_right(small: mlembed.Model) -> None:
 def _id(event: dict[str, Any]) -> str:
     text: str = event["mlembed.prediction.id"]
     return text
-
-
-@pytest.fixture
-def small(registry: FileRegistry, settings: Settings) -> mlembed.Model:
-    """Return a model whose log has the least room, and is written when it is told to."""
-    little = dataclasses.replace(settings, queue_bytes=LEAST_ROOM, flush_seconds=600)
-    return mlembed.load("toy", registry=registry, settings=little)
 
 
 def test_a_stuck_disk_costs_records_each_counted_and_no_memory(
