@@ -1,7 +1,8 @@
 """Compile the short way from a record to its row, for one bundle.
 
-The compiled function holds for records that are as declared; whatever else comes, it hands on to
-the slow and complete rule, so both ways give the same row or the same error.
+The compiled function holds for records that are as declared, and for words outside a vocabulary
+that may be; whatever else comes, it hands on to the slow and complete rule, so both ways give the
+same row or the same error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.columns import MISSING
-from mlembed.serving.fields import MAX_INTEGER
+from mlembed.serving.fields import MAX_INTEGER, loggable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 
 _MAX = 1.7976931348623157e308
 _NUMBERS = frozenset({float, int, bool, np.float64})
+_UNKNOWN = """\
+    except KeyError:
+        if fits:
+            try:
+                unknown = {}
+                pack(cells, 0, %s)
+                return unknown
+            except Exception:
+                pass
+"""
 
 
 def compile_encoder(
@@ -87,11 +98,14 @@ def compile_encoder(
     written = "*values" if untouched else ", ".join(cells)
     source = [
         "def encode(record, cells):",
+        "    fits = False",
         "    try:",
         *(f"        {line}" for line in lines),
         f"        if {' and '.join(checks) or 'True'}:",
+        "            fits = True",
         f"            pack(cells, 0, {written})",
         "            return None",
+        *_unknown_words(columns, cells, env),
         "    except Exception:",
         "        pass",
         "    return slowly(record, cells)",
@@ -120,6 +134,37 @@ def _expressions(column: Column, i: int) -> tuple[str, list[str]]:
     if not column.nullable:
         return cell, [check] if check else []
     return f"(nan if {v} is None else {cell})", [f"({v} is None or {check})"] if check else []
+
+
+def _unknown_words(
+    columns: Sequence[Column], cells: Sequence[str], env: dict[str, Any]
+) -> list[str]:
+    """Return the source for a record with words outside their vocabularies, if there may be any."""
+    met = list(cells)
+    for i, column in enumerate(columns):
+        if column.kind == "category" and column.unknown_code is not None:
+            env[f"u{i}"] = column.name, column.unknown_code
+            met[i] = f"({cells[i]} if v{i} in t{i} else meet(v{i}, u{i}, unknown))"
+    env["meet"] = _meet
+    return [] if met == list(cells) else (_UNKNOWN % ", ".join(met)).splitlines()
+
+
+def _meet(value: Any, column: tuple[str, float], unknown: dict[str, str]) -> float:
+    """Return the code of a word outside its vocabulary, noted in *unknown*.
+
+    Args:
+        value: The word.
+        column: Name of its column, and the code.
+        unknown: Words met so far, by column.
+
+    Raises:
+        TypeError: If it is no plain text.
+    """
+    if type(value) is not str:
+        raise TypeError
+    name, code = column
+    unknown[name] = loggable(value)
+    return code
 
 
 def _limits(column: Column) -> tuple[float, float]:

@@ -155,10 +155,14 @@ class Model:
         if slot >= block.room and recorder is not None:
             block = recorder.next_block(row, source)
             slot = block.n
-        is_plain = unknown is None and (key is None or len(key) <= SHORT_KEY)
-        if slot < block.room and is_plain and reason == "ok":
+        is_short = key is None or len(key) <= SHORT_KEY
+        if unknown is not None:
+            is_short = is_short and sum(map(len, unknown.values())) <= SHORT_KEY
+        if slot < block.room and is_short and reason == "ok":
             if key is not None:
                 block.keys[slot] = key
+            if unknown is not None:
+                block.unknown[slot] = unknown
             source.pack(block.cells, slot * source.slot_bytes, cells, score, time_ns, latency)
             block.n = slot + 1
             call = (source, time_ns, block.first + slot, latency, score, reason, "", key)
@@ -167,7 +171,7 @@ class Model:
             if recorder is not None:
                 span = recorder.bridge.current_span() if recorder.bridge.traces else None
                 whole = (*call, bytes(cells), unknown, span, 1.0)
-                if is_plain:
+                if is_short and unknown is None:
                     recorder.append(whole)
                 else:
                     recorder.press(whole, text_bytes(whole))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_SLOTS = 64
 _BLOCK_BYTES = 64 * 1024
+_OBJECT_BYTES = 128  # of a text or a small dictionary beside what it holds
 _SHARE = 64  # of the recorder's room that one block may take
 
 
@@ -42,14 +43,16 @@ class Block:
     Attributes:
         cells: The slots, `source.slot_bytes` each: row, score, Unix time and latency.
         keys: The host's key of the entity, by slot.
+        unknown: Values outside their vocabulary by column, by slot.
+        counted_bytes: Memory that its recorder counts for it.
         n: Slots that are written.
         room: Slots that may be written; 0 once the block is closed.
         read: Slots that the writer has read.
     """
 
     __slots__ = (
-        *("cells", "first", "is_sink", "keys", "n"),
-        *("owner", "read", "room", "size", "source"),
+        *("cells", "counted_bytes", "first", "is_sink", "keys", "n"),
+        *("owner", "read", "room", "size", "source", "unknown"),
     )
 
     def __init__(
@@ -65,6 +68,7 @@ class Block:
         self.owner = owner
         self.size = size
         self.is_sink = is_sink
+        self.counted_bytes = 0
         self.cells = bytearray(size * source.slot_bytes if source is not None else 0)
         self.begin(first)
 
@@ -72,13 +76,18 @@ class Block:
         """Make all its slots free; only its owner may, and only of a sink."""
         self.first = first
         self.keys: dict[int, str] = {}
+        self.unknown: dict[int, Mapping[str, str]] = {}
         self.n = self.read = 0
         self.room = self.size
 
     @property
     def n_bytes(self) -> int:
         """Memory it takes."""
-        return len(self.cells)
+        texts = [*self.keys.values()]
+        for words in self.unknown.values():
+            texts += words.values()
+        n_objects = len(self.keys) + len(self.unknown) + len(texts)
+        return len(self.cells) + _OBJECT_BYTES * n_objects + 4 * sum(map(len, texts))
 
     @property
     def is_left(self) -> bool:
@@ -124,6 +133,11 @@ class Slots(NamedTuple):
         """The host's key of each entity, or None."""
         return list(map(self.block.keys.get, range(self.start, self.stop)))
 
+    @property
+    def unknown(self) -> list[Mapping[str, str] | None]:
+        """Values outside their vocabulary by column, or None."""
+        return list(map(self.block.unknown.get, range(self.start, self.stop)))
+
     def calls(self) -> list[Call]:
         """Return the predictions one by one, as the others wait."""
         source, first = self.block.source, self.block.first
@@ -134,11 +148,11 @@ class Slots(NamedTuple):
         return [
             (
                 *(source, moment, first + slot, latency, score, "ok", "", key),
-                *(row[:-1].tobytes(), None, None, 1.0),
+                *(row[:-1].tobytes(), unknown, None, 1.0),
             )
-            for slot, moment, latency, score, key, row in zip(
+            for slot, moment, latency, score, key, unknown, row in zip(
                 *(range(self.start, self.stop), moments, latencies, rows[:, -1].tolist()),
-                *(self.keys, rows),
+                *(self.keys, self.unknown, rows),
                 strict=True,
             )
         ]

@@ -91,9 +91,11 @@ class Intake(abc.ABC):
         Where there is no room at all it is a sink, so that a log in trouble costs no time.
         """
         full, owner.block = owner.block, CLOSED
-        if full.is_sink:
-            with self._counting:
+        with self._counting:
+            if full.is_sink:
                 self._pour(full)
+            elif full.counted_bytes:  # and not let go: its texts are not counted yet
+                self._weigh(full)
         self._wake_writer()
         if self.is_traced:
             return CLOSED
@@ -101,11 +103,16 @@ class Intake(abc.ABC):
         if fill < _SCARCE:
             owner.block = self._new_block(owner, source)
             with self._counting:
-                self._block_bytes += owner.block.n_bytes
+                self._weigh(owner.block)
             self.blocks.append(owner.block)
         elif fill >= 1:
             self._give_sink(owner, source, full)
         return owner.block
+
+    def _weigh(self, block: Block) -> None:
+        n_bytes = block.n_bytes
+        self._block_bytes += n_bytes - block.counted_bytes
+        block.counted_bytes = n_bytes
 
     def _new_block(self, owner: Owner, source: Source, *, is_sink: bool = False) -> Block:
         size = n_slots(source, self._room)
@@ -138,7 +145,8 @@ class Intake(abc.ABC):
     def let_go(self, block: Block) -> None:
         """Free the room of a block that is left by its owner and written."""
         with self._counting:
-            self._block_bytes -= block.n_bytes
+            self._block_bytes -= block.counted_bytes
+            block.counted_bytes = 0
 
     def close_sinks(self) -> None:
         """Count what fell into sinks; their owners look for room with the next prediction."""
@@ -232,6 +240,7 @@ class Intake(abc.ABC):
         for block in (*self.blocks, *self._sinks):
             block.room = 0  # a call that forked goes on in a block of this process
             block.read = block.n
+            block.counted_bytes = 0
         self.dropped.clear()
         self.is_traced = True
         self._clear()

@@ -40,9 +40,10 @@ _DOUBLE = 8
 _LINE_BYTES = 512 * 1024  # collectors refuse lines of some MiB
 _NODE_BITS = 48
 _NODE = (1 << _NODE_BITS) - 1
+_UNKNOWN = ',{"key":"mlembed.payload.unknown","value":{"stringValue":%s}}'
 _KEY = ',{"key":"mlembed.prediction.key","value":{"stringValue":%s}}'
 # A plain record, parted where its values stand: time, body, beginning and end of the id, latency,
-# score and key.
+# score, and what not all have.
 _PARTS = (
     '{"timeUnixNano":"',
     f'","severityNumber":{SEVERITY_NUMBER},"eventName":"{PREDICTION}","body":{{"bytesValue":"',
@@ -79,10 +80,11 @@ def prediction_records(source: Source, calls: Sequence[Call]) -> list[Records]:
         matrix[:, :-1] = np.frombuffer(b"".join(rows)).reshape(len(calls), -1)
         matrix[:, -1] = scores
         ends = ["%012x" % (sequence & _NODE) for sequence in sequences]
+        more = list(map(_key, keys)) if any(key is not None for key in keys) else []
         some = _LINE_BYTES // (_PLAIN_BYTES + 2 * len(rows[0])) + 1
         return [
             _plain_records(
-                *(matrix[part], times[part], latencies[part], keys[part], ends[part]),
+                *(matrix[part], times[part], latencies[part], more[part], ends[part]),
                 begin=lambda ms: _id_prefix(ms, high),
             )
             for part in (slice(start, start + some) for start in range(0, len(calls), some))
@@ -97,7 +99,7 @@ def slot_records(slots: Slots) -> Records:
     high, node = slots.block.first >> _NODE_BITS, slots.block.first & _NODE
     moments, latencies = slots.times
     return _plain_records(
-        *(slots.rows, moments, latencies, slots.keys if slots.block.keys else ()),
+        *(slots.rows, moments, latencies, _more(slots)),
         _ENDS[slots.start : slots.stop],
         begin=lambda ms: f"{_id_prefix(ms, high)}{node // STEP:010x}",
     )
@@ -107,7 +109,7 @@ def _plain_records(
     rows: NDArray[np.float64],
     times: Sequence[int],
     latencies: Sequence[int],
-    keys: Sequence[str | None],
+    more: Sequence[str],
     ends: Sequence[str],
     *,
     begin: Callable[[int], str],
@@ -118,7 +120,7 @@ def _plain_records(
         rows: Rows with the score behind each, `(n_records, n_columns + 1)`.
         times: Unix times.
         latencies: In nanoseconds.
-        keys: The host's keys; none at all, or one a record.
+        more: Attributes that not all have, as JSON; none at all, or one text a record.
         ends: Last digits of the ids.
         begin: Returns the other digits of an id in a millisecond.
     """
@@ -129,8 +131,8 @@ def _plain_records(
         *(map(str, times), bodies, [begins[ms] for ms in milliseconds], ends),
         *(map(str, latencies), map(repr, rows[:, -1].tolist())),
     ]
-    if any(key is not None for key in keys):
-        values.append(map(_key, keys))
+    if more:
+        values.append(more)
     step = 2 * len(_PARTS) - 1
     texts = [""] * step
     texts[::2] = _PARTS
@@ -155,6 +157,17 @@ def _base64(rows: NDArray[np.float64]) -> tuple[list[str], str]:
     return [text[at : at + width - fill] for at in range(0, len(text), width)], "=" * fill
 
 
+def _more(slots: Slots) -> list[str]:
+    """Return what not all records of *slots* have; nothing where none has any."""
+    block, source = slots.block, slots.block.source
+    if source is None or not (block.keys or block.unknown):
+        return []
+    return [
+        _key(key) + "".join(_UNKNOWN % json.dumps(text) for text in source.unknown(words).values())
+        for key, words in zip(slots.keys, slots.unknown, strict=True)
+    ]
+
+
 def _key(key: str | None) -> str:
     return "" if key is None else _KEY % json.dumps(whole_text(str(key)))
 
@@ -162,7 +175,7 @@ def _key(key: str | None) -> str:
 def prediction_record(entry: Entry) -> Records:
     """Return the log record of *entry*, whatever it holds."""
     source = entry.source
-    attributes = source.attributes(entry) | source.unknown(entry)
+    attributes = source.attributes(entry) | source.unknown(entry.unknown)
     if entry.row is None:
         attributes["mlembed.payload.encoding"] = SCORES
     return log_record(PREDICTION, entry.time_ns, attributes, source.rows(entry), entry.span)

@@ -123,12 +123,15 @@ class Source:
             values["error.type"] = entry.error.partition(":")[0]
         return values
 
-    def unknown(self, entry: Entry) -> dict[str, AttributeValue]:
-        """Return the attribute with the values outside their vocabulary that may be logged."""
-        given = entry.unknown or {}
+    def unknown(self, given: Mapping[str, Any] | None) -> dict[str, str]:
+        """Return the attribute with the values outside their vocabulary that may be logged.
+
+        Args:
+            given: `Entry.unknown`.
+        """
         texts = {
             name: cells if isinstance(cells, dict) else {0: cells}
-            for name, cells in given.items()
+            for name, cells in (given or {}).items()
             if name in self._redaction.raw
         }
         if not (texts and self.log_features):

@@ -74,6 +74,6 @@ class TensorSource(Source):
         values |= entry.unknown or {}
         return values
 
-    def unknown(self, entry: Entry) -> dict[str, AttributeValue]:  # noqa: ARG002  none here
+    def unknown(self, given: Mapping[str, Any] | None) -> dict[str, str]:  # noqa: ARG002  none here
         """Return nothing: there is no vocabulary."""
         return {}

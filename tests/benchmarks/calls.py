@@ -44,7 +44,6 @@ def calls(short: bool) -> Iterator[Finding]:  # noqa: FBT001  every benchmark ta
             told = bench.measure(bundle, Path(folder), n, 0)
         for name, ratio, suffix, asked in (
             ("median", "ratio", "_us", most),
-            # Of the census the golden rows hold strange words, which take the slow way.
             ("99th percentile", "ratio_p99", "_p99_us", 1.5 if "20 numbers" in title else None),
             ("CPU, writer included", "ratio_cpu", "_cpu_us", 1.6),
             ("4 threads", "ratio_threads", "_threads_us", 1.1),

@@ -56,13 +56,6 @@ def encode(record: Any, encoder: Encoder = ENCODER) -> list[float]:
     return list(struct.unpack(f"={len(encoder.columns)}d", cells))
 
 
-def encode_slowly(record: Any, encoder: Encoder = ENCODER) -> list[float]:
-    """Return the row that the complete rule gives, without the compiled shortcut."""
-    cells = bytearray(8 * len(encoder.columns))
-    encoder._encode_slowly(record, cells)
-    return list(struct.unpack(f"={len(encoder.columns)}d", cells))
-
-
 def one(kind: Any, **rest: Any) -> Column:
     """Return a column called `x`."""
     return Column(name="x", kind=kind, **rest)

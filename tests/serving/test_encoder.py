@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import operator
 import pickle
 import sqlite3
 import types
 from collections import UserDict, defaultdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundles import COLUMNS, RECORD, Toy
-from mlembed.columns import Column
+from mlembed.columns import Category, Column
 from mlembed.errors import SchemaError
+from mlembed.serving.compiled import compile_encoder
 from mlembed.serving.encoder import Encoder
-from serving.rows import ENCODER, STRANGE, encode, encode_slowly, nullable, only, records
+from serving.rows import ENCODER, STRANGE, encode, nullable, only, records
 
 ROW = [41.0, 30_000.0, 7.0, 1.0, 2.0, 1.0, RECORD["seen"].timestamp()]
 Tuple = NamedTuple("Tuple", [(name, Any) for name in RECORD])  # type: ignore[misc]  # the fields are those of RECORD
@@ -189,14 +191,40 @@ def test_fast_path_is_the_slow_path_where_all_may_be_missing(record: dict[str, A
     assert_paths_agree(record, Encoder("toy@1.0.0", nullable(COLUMNS)))
 
 
+@given(town=st.text(), plan=st.text() | st.none(), how=st.sampled_from(["rare", "missing"]))
+def test_a_strange_word_stays_on_the_fast_path(town: str, plan: str | None, how: Any) -> None:
+    """A word outside the vocabulary that may be is no reason to go the long way."""
+    columns = [
+        dataclasses.replace(column, rule=Category(unknown=how))
+        if column.kind == "category"
+        else column
+        for column in COLUMNS
+    ]
+    encoder = Encoder("toy@1.0.0", columns)
+    record = RECORD | {"town": town, "plan": plan}
+    expected = answer(Encoder._encode_slowly, record, encoder)
+    encoder.encode_dict = compile_encoder(
+        *(encoder.columns, encoder.codes, encoder._pack, operator.itemgetter, _no_way)
+    )
+
+    assert answer(Encoder.encode, record, encoder) == expected
+
+
+def _no_way(*_: Any) -> NoReturn:
+    raise AssertionError("the slow path was taken")
+
+
 def assert_paths_agree(record: Any, encoder: Encoder) -> None:
-    """Encode both ways and compare rows or problems, to the bit."""
-    assert answer(encode, record, encoder) == answer(encode_slowly, record, encoder)
+    """Encode both ways and compare rows and strange words, or problems, to the bit."""
+    assert answer(Encoder.encode, record, encoder) == answer(
+        Encoder._encode_slowly, record, encoder
+    )
 
 
 def answer(way: Any, record: Any, encoder: Encoder) -> str:
-    """Return the row or the problems, as text in which NaN is itself."""
+    """Return the row and the strange words, or the problems, as text in which NaN is itself."""
+    cells = bytearray(8 * len(encoder.columns))
     try:
-        return repr(way(record, encoder))
+        return repr((way(encoder, record, cells), cells))
     except SchemaError as error:
         return str(error)

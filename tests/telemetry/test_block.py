@@ -46,6 +46,8 @@ def write(block: Block, source: Source, row: list[float], score: float, **given:
     source.pack(block.cells, block.n * source.slot_bytes, cells, score, time_ns, latency)
     if given.get("key") is not None:
         block.keys[block.n] = given["key"]
+    if given.get("unknown"):
+        block.unknown[block.n] = given["unknown"]
     block.n += 1
 
 
@@ -56,6 +58,7 @@ PREDICTIONS = st.tuples(
     st.integers(0, 2**62),
     st.integers(0, 2**40),
     st.none() | st.text(max_size=64),
+    st.none() | st.fixed_dictionaries({"town": st.text(max_size=64)}),
 )
 
 
@@ -67,8 +70,9 @@ def test_slots_are_logged_as_the_calls_they_stand_for(predictions: list[Any], cu
     found: list[Any] = []
     expected: list[Any] = []
     for some in (predictions[:cut], predictions[cut:]):
-        for row, score, time_ns, latency_ns, key in some:
-            write(block, SOURCE, row, score, time_ns=time_ns, latency_ns=latency_ns, key=key)
+        for row, score, time_ns, latency_ns, key, unknown in some:
+            moments = {"time_ns": time_ns, "latency_ns": latency_ns}
+            write(block, SOURCE, row, score, **moments, key=key, unknown=unknown)
         slots = block.take()
         if slots.start < slots.stop:
             found += json.loads(b"[" + slot_records(slots).data + b"]")
@@ -145,6 +149,26 @@ def test_memory_that_waits_is_counted_right(small: mlembed.Model) -> None:
 
     (block,) = recorder.blocks  # this thread's, and nothing else
     assert recorder.waiting_bytes == block.n_bytes
+
+
+def test_texts_in_a_block_are_counted(small: mlembed.Model) -> None:
+    """Keys and strange words of a block take room, from when it is full to when it is written."""
+    recorder = recorder_for(small.settings)
+    size = n_slots(small._handle.ready().source, LEAST_ROOM)
+    with recorder._writing:  # nothing is taken out meanwhile
+        small.predict(RECORD)
+        (plain,) = recorder.blocks
+        empty = plain.n_bytes
+        for i in range(size):
+            small.predict(RECORD | {"town": f"{i:032}"}, key=f"{i:032}")
+        full, _ = recorder.blocks
+
+        assert recorder.waiting_bytes == full.n_bytes + empty
+        assert full.n_bytes - empty >= (size - 1) * 2 * 32
+    assert small.flush()
+    assert recorder.waiting_bytes == empty
+    last = events(small.settings.log_dir)[-1]
+    assert last["mlembed.payload.unknown"] == json.dumps({"town": {"0": f"{size - 1:032}"}})
 
 
 def _id(event: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ def meaning(record: dict[str, Any]) -> dict[str, Any]:
 def test_prediction_record_equals_the_official_exporter(tmp_path: Path, name: str) -> None:
     """Our line, written the short way or the long, and the exporter's mean the same prediction."""
     entry = Entry(*ENTRIES[name])
-    attributes = entry.source.attributes(entry) | entry.source.unknown(entry)
+    attributes = entry.source.attributes(entry) | entry.source.unknown(entry.unknown)
     if entry.row is None:
         attributes["mlembed.payload.encoding"] = "scores.v1"
 
