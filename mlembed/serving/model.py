@@ -156,13 +156,11 @@ class Model:
             block = recorder.next_block(row, source)
             slot = block.n
         is_short = key is None or len(key) <= SHORT_KEY
-        if unknown is not None:
-            is_short = is_short and sum(map(len, unknown.values())) <= SHORT_KEY
         if slot < block.room and is_short and reason == "ok":
             if key is not None:
                 block.keys[slot] = key
-            if unknown is not None:
-                block.unknown[slot] = unknown
+            if unknown is not None and recorder is not None:
+                recorder.hold_words(block, slot, unknown)
             source.pack(block.cells, slot * source.slot_bytes, cells, score, time_ns, latency)
             block.n = slot + 1
             call = (source, time_ns, block.first + slot, latency, score, reason, "", key)

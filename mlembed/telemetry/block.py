@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -83,11 +83,11 @@ class Block:
     @property
     def n_bytes(self) -> int:
         """Memory it takes."""
-        texts = [*self.keys.values()]
-        for words in self.unknown.values():
-            texts += words.values()
-        n_objects = len(self.keys) + len(self.unknown) + len(texts)
-        return len(self.cells) + _OBJECT_BYTES * n_objects + 4 * sum(map(len, texts))
+        return (
+            len(self.cells)
+            + _texts_bytes(self.keys.values())
+            + sum(map(words_bytes, self.unknown.values()))
+        )
 
     @property
     def is_left(self) -> bool:
@@ -106,6 +106,15 @@ def n_slots(source: Source, room_bytes: int) -> int:
     """Return how many slots a block of *source* has where *room_bytes* may wait."""
     most = min(_BLOCK_BYTES, room_bytes // _SHARE)
     return max(1, min(MAX_SLOTS, most // source.slot_bytes))
+
+
+def words_bytes(words: Mapping[str, str]) -> int:
+    """Return the memory that one record's values outside their vocabulary take."""
+    return _OBJECT_BYTES + _texts_bytes(words.values())
+
+
+def _texts_bytes(texts: Collection[str]) -> int:
+    return _OBJECT_BYTES * len(texts) + 4 * sum(map(len, texts))
 
 
 class Slots(NamedTuple):

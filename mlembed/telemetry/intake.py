@@ -13,12 +13,12 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlembed.telemetry.block import CLOSED, Block, n_slots
+from mlembed.telemetry.block import CLOSED, Block, n_slots, words_bytes
 from mlembed.telemetry.events import text_bytes
 from mlembed.telemetry.ids import SEQUENCE, is_sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlembed.telemetry.block import Owner
     from mlembed.telemetry.events import Call, Outcome
@@ -108,6 +108,20 @@ class Intake(abc.ABC):
         elif fill >= 1:
             self._give_sink(owner, source, full)
         return owner.block
+
+    def hold_words(self, block: Block, slot: int, words: Mapping[str, str]) -> None:
+        """Let *block* hold a record's values outside their vocabulary, as far as there is room.
+
+        Its owner asks for another block next where room is scarce.
+        """
+        block.unknown[slot] = words
+        if block.counted_bytes:  # it is no sink
+            n_bytes = words_bytes(words)
+            with self._counting:
+                block.counted_bytes += n_bytes
+                self._block_bytes += n_bytes
+            if self._fill(0) >= _SCARCE:
+                block.room = 0
 
     def _weigh(self, block: Block) -> None:
         n_bytes = block.n_bytes

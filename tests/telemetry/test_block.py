@@ -159,16 +159,35 @@ def test_texts_in_a_block_are_counted(small: mlembed.Model) -> None:
         small.predict(RECORD)
         (plain,) = recorder.blocks
         empty = plain.n_bytes
-        for i in range(size):
+        for i in range(1, size):
             small.predict(RECORD | {"town": f"{i:032}"}, key=f"{i:032}")
+        small.predict(RECORD)
         full, _ = recorder.blocks
 
         assert recorder.waiting_bytes == full.n_bytes + empty
         assert full.n_bytes - empty >= (size - 1) * 2 * 32
     assert small.flush()
     assert recorder.waiting_bytes == empty
-    last = events(small.settings.log_dir)[-1]
+    *_, last, _plain = events(small.settings.log_dir)
     assert last["mlembed.payload.unknown"] == json.dumps({"town": {"0": f"{size - 1:032}"}})
+
+
+def test_long_strange_words_are_bounded_too(small: mlembed.Model) -> None:
+    """While nothing is written they fill the room as numbers do, and what is lost is counted."""
+    recorder = recorder_for(small.settings)
+    with recorder._writing:  # nothing is taken out meanwhile
+        for i in range(1_000):
+            small.predict(RECORD | {"town": f"{i:0300}"})
+            assert recorder.waiting_bytes <= LEAST_ROOM * 1.02
+        (*_, last) = recorder.blocks
+        assert sum(block.n_bytes for block in recorder.blocks) <= LEAST_ROOM
+        assert last.room == 0
+    assert small.flush()
+    written = events(small.settings.log_dir)
+    assert len(written) + sum(small.lost.values()) == 1_000
+    towns = [json.loads(event["mlembed.payload.unknown"])["town"]["0"] for event in written]
+    assert towns[:3] == [f"{i:0300}"[:256] for i in range(3)]
+    assert recorder.waiting_bytes < LEAST_ROOM / 32
 
 
 def _id(event: dict[str, Any]) -> str:
