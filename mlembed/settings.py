@@ -45,7 +45,8 @@ class Settings:
         export_features: Whether features may leave the process through the host's OpenTelemetry.
         poll_seconds: Pause between looks for a promoted version; 0 turns the look off.
         start_seconds: Longest wait for the first version to load.
-        threads: CPU threads a session; 1 leaves the cores to the host.
+        threads: CPU threads a session; 1 leaves the cores to the host, but for a large batch, whose
+            rows one more thread may share.
         queue_bytes: Most memory that waiting log records may take.
         flush_seconds: Longest time a record waits before it is written.
         log_bytes: Most that the log's files may take; the oldest are removed beyond it.

@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 
 
 def column_names(data: Any) -> list[str]:
-    """Return the names of the columns of *data*; none where it is no table."""
+    """Return the names of the columns of *data*.
+
+    Raises:
+        FieldProblem: If it is no table.
+    """
     if hasattr(data, "column_names"):
         return list(data.column_names)
-    names = data.keys() if callable(getattr(data, "keys", None)) else getattr(data, "columns", ())
-    return [str(name) for name in (() if names is None else names)]
+    names = data.keys() if callable(getattr(data, "keys", None)) else getattr(data, "columns", None)
+    if names is None:
+        raise FieldProblem(
+            f"{type(data).__name__} is no table; expected a mapping of columns, one value a record "
+            "in each, or an Arrow, pandas or polars table"
+        )
+    return [str(name) for name in names]
 
 
 def column_array(values: Any) -> NDArray[Any]:

@@ -75,7 +75,8 @@ class Batch:
         return len(self.scores)
 
     def __repr__(self) -> str:
-        return f"<Batch of {len(self)} by {self.model}@{self.version}>"
+        failed = f", fallback after {self.error.partition(':')[0]}" if self.error else ""
+        return f"<Batch of {len(self)} by {self.model}@{self.version}{failed}>"
 
 
 def lot(

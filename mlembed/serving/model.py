@@ -289,7 +289,7 @@ class Model:
         self.flush()
 
     def __repr__(self) -> str:
-        return f"<Model {self.ref} {self.state}>"
+        return f"<Model {self.ref} {self.state}{', circuit open' * self._breaker.is_open}>"
 
 
 def _seconds(timeout_ms: float | None) -> float | None:

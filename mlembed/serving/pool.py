@@ -5,18 +5,20 @@ They are few, start with the first need, and are the parent's alone: a forked ch
 
 from __future__ import annotations
 
+import collections
 import contextvars
 import os
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
 MAX_WORKERS = 4
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -29,38 +31,46 @@ async def in_pool(function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads(), context.run, function)
 
 
-def ahead(prepare: Callable[[T], object], items: Sequence[T]) -> Iterator[T]:
-    """Yield each of *items* once *prepare* has returned from it.
+def shared(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Return what *function* makes of each of *items*, in their order.
 
-    The next one is prepared meanwhile, on a thread of the pool. Where that is late, as its core has
-    more to do, or where none is free, the caller prepares by itself: it never waits for others.
+    The caller works on them one after the other, and a thread of the pool takes some off it where
+    one is free. Nothing waits for a thread: where its core has more to do, the caller does more.
 
     Args:
-        prepare: May be called twice for an item, at the same time, and does the same both times.
-        items: What is prepared, in order.
+        function: Called once for each item, on either thread, until one call raises.
+        items: What there is to do.
     """
-    following: Future[object] | None = None
-    late: Future[object] | None = None
+    results: dict[int, R] = {}
+    waiting = collections.deque(enumerate(items))
+
+    def work() -> None:
+        while True:
+            try:
+                place, item = waiting.popleft()
+            except IndexError:  # the other may have taken the last
+                return
+            try:
+                results[place] = function(item)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    helper = _begin(work) if len(items) > 1 else None
     try:
-        for place, item in enumerate(items):
-            if following is not None and following.done():
-                following.result()
-            else:
-                if following is not None and not following.cancel():
-                    late = following  # no more for this helper
-                prepare(item)
-            is_last = place + 1 == len(items)
-            following = None if late or is_last else _begin(prepare, items[place + 1])
-            yield item
+        work()
     finally:
-        for begun in (late, following):
-            if begun is not None and not begun.cancel():
-                begun.exception()
+        waiting.clear()
+        if helper is not None and not helper.cancel():
+            helper.exception()  # over, whatever it says: nothing writes behind the caller's back
+    if helper is not None and not helper.cancelled():
+        helper.result()
+    return [results[place] for place in range(len(items))]
 
 
-def _begin(prepare: Callable[[T], object], item: T) -> Future[object] | None:
+def _begin(work: Callable[[], object]) -> Future[object] | None:
     try:
-        return _threads().submit(prepare, item) if _CORES > 1 else None
+        return _threads().submit(work) if _CORES > 1 else None
     except RuntimeError:  # no thread is to be had, or the interpreter ends
         return None
 

@@ -24,7 +24,7 @@ import onnxruntime as ort
 from mlembed.errors import BundleError, InferenceError, first_line
 from mlembed.serving import ending
 from mlembed.serving.deadline import Limit
-from mlembed.serving.pool import ahead
+from mlembed.serving.pool import shared
 from mlembed.telemetry.block import CLOSED
 
 if TYPE_CHECKING:
@@ -169,14 +169,23 @@ class Session:
         options: ort.RunOptions,
         fill: Callable[[slice], object] | None,
     ) -> NDArray[np.float64]:
-        """Run the graph on blocks of rows that fit into a core's cache, with all it makes of them."""
+        """Run the graph on blocks of rows that fit into a core's cache, with all it makes of them.
+
+        Large tables keep two cores busy, if a second one is free.
+        """
         size = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
         names = [self._output]
-        parts = [slice(start, start + size) for start in range(0, len(x), size)]
-        blocks = []
-        for part in parts if fill is None else ahead(fill, parts):
+
+        def run(part: slice) -> NDArray[np.float64]:
+            if fill is not None:
+                fill(part)
             ending.hold_back()
-            blocks.append(self._session.run(names, {self._input: x[part]}, options)[0])
+            scores: NDArray[np.float64] = self._session.run(names, {self._input: x[part]}, options)[
+                0
+            ]
+            return scores
+
+        blocks = shared(run, [slice(start, start + size) for start in range(0, len(x), size)])
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     UnknownCells = dict[str, dict[int, str]]
 
-_COPIED_ROWS = 2048
+_COPIED_ROWS = 4096
 
 
 class Encoded(NamedTuple):
@@ -103,7 +103,10 @@ def encode_table(encoder: Encoder, data: Any) -> Encoded:
 
 def _aligned(encoder: Encoder, data: Any) -> list[NDArray[Any] | Coded | None]:
     """Return the array of each column, None where a nullable one is not given."""
-    given = column_names(data)
+    try:
+        given = column_names(data)
+    except FieldProblem as problem:
+        raise SchemaError(encoder.title, (str(problem),)) from None
     problems = [f"'{name}' is no column" for name in sorted(set(given) - set(encoder.names))]
     arrays: list[NDArray[Any] | Coded | None] = []
     for column in encoder.columns:

@@ -246,11 +246,20 @@ def test_encode_columns_refuses_what_is_no_column(values: Any) -> None:
         matrix_of(one("number"), values)
 
 
-@pytest.mark.parametrize("table", [None, [], [RECORD], 5, "abc", {}, np.ones((2, 7))])
+@pytest.mark.parametrize("table", [None, [], [RECORD], 5, "abc", np.ones((2, 7))])
 def test_encode_columns_refuses_what_is_no_table(table: Any) -> None:
-    """What has no columns is refused as a table without them, never with an error of its own."""
-    with pytest.raises(SchemaError, match="'age' is missing"):
+    """The error says what was given and what is taken, once and not for each column."""
+    with pytest.raises(SchemaError, match="expected a mapping of columns") as caught:
         encode_columns(ENCODER, table)
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{type(table).__name__} is no table")
+
+
+def test_encode_columns_refuses_a_table_without_columns() -> None:
+    """Each one it lacks is named."""
+    with pytest.raises(SchemaError, match="'age' is missing"):
+        encode_columns(ENCODER, {})
 
 
 def test_encode_columns_needs_a_column_where_all_may_be_missing() -> None:
@@ -317,6 +326,7 @@ def test_predict_batch_with_a_fallback_answers_for_every_record(
     assert set(batch.reasons) == {"fallback"}
     assert set(batch.labels) == {None}
     assert batch.error.startswith("SchemaError: record does not fit toy@1.0.0: 'age' is str")
+    assert repr(batch).endswith("toy@1.0.0, fallback after SchemaError>")
     assert len(set(batch.ids)) == 300
 
 

@@ -52,6 +52,7 @@ def test_graph_is_left_alone_after_failures_in_a_row(
         model.predict(GOOD)
     with pytest.raises(CircuitOpenError):
         model.predict_batch({"x": [1.0]})
+    assert repr(model) == "<Model graph@champion READY, circuit open>"
 
 
 def test_a_success_between_failures_counts_anew(
@@ -78,6 +79,7 @@ def test_one_call_tries_after_the_pause(registry: InMemoryRegistry, settings: Se
     time.sleep(0.25)
     assert model.predict(GOOD).score == 2.0
     assert model.predict(GOOD).score == 2.0
+    assert repr(model) == "<Model graph@champion READY>"
 
 
 def test_bad_records_open_no_circuit(registry: InMemoryRegistry, settings: Settings) -> None:

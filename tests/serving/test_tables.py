@@ -1,4 +1,4 @@
-"""Large tables are encoded ahead of the graph, and texts by the names their library gives them."""
+"""Large tables are shared between two threads, and texts by the names their library gives them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from bundles import RECORD, toy_table
 from mlembed.errors import SchemaError
 from mlembed.serving import pool
 from mlembed.serving.encoder import Encoder
-from mlembed.serving.pool import MAX_WORKERS, ahead
+from mlembed.serving.pool import MAX_WORKERS, shared
 from mlembed.serving.tables import encode_columns
 from serving.logs import events
 from serving.rows import one, towns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlembed.registry.file import FileRegistry
 
 
@@ -99,7 +97,7 @@ def test_bad_texts_of_every_library_are_refused_alike(form: str, bad: str | None
 def test_a_large_table_gives_what_its_parts_give(
     registry: FileRegistry, settings: mlembed.Settings
 ) -> None:
-    """Encoded ahead, on another thread or not, each row is its own."""
+    """Encoded and scored on another thread or not, each row is its own."""
     model = mlembed.load("toy", registry=registry, settings=settings)
     n = 60_001
     some = toy_table(601, seed=3)
@@ -147,61 +145,56 @@ def test_a_batch_that_finds_little_room_is_logged_in_parts(
     assert len(written) + sum(model.lost.values()) == 79
 
 
-def test_ahead_yields_in_order_what_is_prepared() -> None:
-    """The next is prepared while the last is used, and none is used before."""
-    prepared: list[int] = []
-    for item in ahead(prepared.append, range(50)):
-        assert item in prepared
-        assert len(prepared) <= item + 2
-    assert sorted(prepared) == list(range(50))
+def test_shared_work_is_done_once_and_told_in_order() -> None:
+    """Whichever thread did it; here both did."""
+    both = threading.Barrier(2, timeout=20)
+    done: list[int] = []
+
+    def square(item: int) -> int:
+        if item < 2:
+            both.wait()
+        done.append(item)
+        return item * item
+
+    assert shared(square, range(50)) == [item * item for item in range(50)]
+    assert sorted(done) == list(range(50))
+    assert shared(square, []) == []
 
 
-def test_ahead_never_waits_for_a_busy_pool() -> None:
-    """The caller prepares by itself what no thread is free for."""
+def test_shared_work_never_waits_for_a_busy_pool() -> None:
+    """The caller does by itself what no thread is free for."""
     free = threading.Event()
     try:
         for _ in range(MAX_WORKERS):
             pool._threads().submit(free.wait)
         own = threading.get_ident()
-        names: list[int] = []
         start = time.monotonic()
-        assert list(ahead(lambda _: names.append(threading.get_ident()), range(9))) == [*range(9)]
+        assert shared(lambda _: threading.get_ident(), range(9)) == [own] * 9
         assert time.monotonic() - start < 10
-        assert names == [own] * 9
     finally:
         free.set()
 
 
-def test_ahead_raises_what_preparing_raised() -> None:
-    """On whichever thread; and what was begun is over when it does."""
-    running: list[int] = []
-
-    def prepare(item: int) -> None:
-        running.append(item)
-        if item == 3:
-            raise ValueError(item)
-        running.remove(item)
-
-    used: list[int] = []
-    with pytest.raises(ValueError, match="3"):
-        used.extend(ahead(prepare, range(9)))
-
-    assert used == [0, 1, 2] or not used
-    assert running == [3]
-
-
-def test_ahead_that_is_left_waits_for_what_it_began() -> None:
-    """Nothing writes into a matrix that the caller has given up."""
+@pytest.mark.parametrize("error", [ValueError, IndexError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_shared_work_raises_what_was_raised(error: type[BaseException], where: str) -> None:
+    """On whichever thread; nothing is begun after it, and what was begun is over."""
+    own, both = threading.get_ident(), threading.Barrier(2, timeout=20)
+    begun: list[int] = []
     over: list[int] = []
 
-    def prepare(item: int) -> None:
-        time.sleep(0.05)
+    def work(item: int) -> None:
+        begun.append(item)
+        both.wait()
+        if (threading.get_ident() == own) == (where == "caller"):
+            raise error(item)
+        time.sleep(0.1)
         over.append(item)
 
-    parts: Iterator[int] = ahead(prepare, range(9))
-    next(parts)
-    parts.close()  # type: ignore[attr-defined]  # it is a generator
-    n = len(over)
-    time.sleep(0.2)
+    with pytest.raises(error):
+        shared(work, range(9))
 
-    assert len(over) == n
+    assert len(begun) == 2
+    assert len(over) == 1
+    time.sleep(0.2)
+    assert len(begun) == 2

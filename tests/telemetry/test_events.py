@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlembed.columns import Column
@@ -49,7 +49,8 @@ def body(lines: bytes) -> dict[str, Any]:
 
 def attributes(record: bytes) -> dict[str, Any]:
     """Return the attributes of a log record or line, each as its one typed value."""
-    found = read_lines(record)[0] if b"resourceLogs" in record else json.loads(record)
+    first = json.loads(record.splitlines()[0])
+    found = read_lines(record)[0] if "resourceLogs" in first else first
     return {item["key"]: item["value"] for item in found["attributes"]}
 
 
@@ -156,6 +157,7 @@ def test_prediction_record_keeps_every_double(
 
 
 @given(word=ANY_TEXT, key=ANY_TEXT, name=ANY_TEXT)
+@example(word="resourceLogs", key='{"resourceLogs":[', name="")
 def test_prediction_record_keeps_every_text(word: str, key: str, name: str) -> None:
     """Any text comes back, on one line of ASCII; only half a surrogate pair is replaced."""
     columns = (Column(name="x", kind="category", vocabulary=(cleaned(name),), rare=True),)
