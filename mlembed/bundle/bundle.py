@@ -14,7 +14,13 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from mlembed.bundle import strictjson
-from mlembed.bundle.manifest import MAX_MANIFEST_BYTES, File, Manifest
+from mlembed.bundle.manifest import (
+    MAX_MANIFEST_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE,
+    File,
+    Manifest,
+)
 from mlembed.errors import BundleError, IntegrityError
 
 if TYPE_CHECKING:
@@ -40,12 +46,15 @@ class Bundle:
         manifest: The parsed manifest.
         manifest_bytes: The bytes the id stands for.
         files: Contents by file name, the manifest left out.
+        signature: The contents of bundle.sig.json; empty where nobody signed. The id is that of the
+            manifest alone, so a signature may be added or renewed.
     """
 
     id: str
     manifest: Manifest
     manifest_bytes: bytes = dataclasses.field(repr=False)
     files: Mapping[str, bytes] = dataclasses.field(repr=False)
+    signature: bytes = dataclasses.field(default=b"", repr=False)
 
     def json(self, path: str) -> Any:
         """Parse the file at *path*.
@@ -86,6 +95,7 @@ def unpack(
     read: Callable[[File], bytes],
     expected_id: str | None = None,
     present: Collection[str] = (),
+    signature: bytes = b"",
 ) -> Bundle:
     """Check a bundle whose files *read* fetches, one call a file.
 
@@ -95,6 +105,7 @@ def unpack(
             `IsADirectoryError` where it is no plain file.
         expected_id: The id that was asked for, or None to accept any.
         present: Names that stand beside the manifest and must all be listed in it.
+        signature: The contents of bundle.sig.json, which are not judged here.
 
     Raises:
         IntegrityError: If a byte differs or a file is missing or not listed; lists every such file.
@@ -119,14 +130,20 @@ def unpack(
         else:
             if len(data) != file.size or sha256(data) != file.sha256:
                 problems.append(f"{file.path} is not the file that was published")
-    listed = {file.path for file in manifest.files} | {"manifest.json"}
+    listed = {file.path for file in manifest.files} | {"manifest.json", SIGNATURE}
     problems += [f"{name!r} is not listed in manifest.json" for name in sorted({*present} - listed)]
     if problems:
         raise IntegrityError(
             f"{manifest.title} ({bundle_id[:12]}): {'; '.join(problems)}. "
             "Publish the bundle again from its trainer"
         )
-    return Bundle(id=bundle_id, manifest=manifest, manifest_bytes=manifest_bytes, files=files)
+    return Bundle(
+        id=bundle_id,
+        manifest=manifest,
+        manifest_bytes=manifest_bytes,
+        files=files,
+        signature=signature,
+    )
 
 
 def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
@@ -143,6 +160,7 @@ def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
             lambda file: _read_plain(path / file.path, file.size),
             expected_id,
             present,
+            _read_plain(path / SIGNATURE, MAX_SIGNATURE_BYTES) if SIGNATURE in present else b"",
         )
     except OSError as error:
         raise BundleError(
@@ -174,6 +192,8 @@ def write_directory(bundle: Bundle, path: Path) -> None:
         path.mkdir(parents=True)
         for name, data in bundle.files.items():
             (path / name).write_bytes(data)
+        if bundle.signature:
+            (path / SIGNATURE).write_bytes(bundle.signature)
         (path / "manifest.json").write_bytes(bundle.manifest_bytes)
     except OSError as error:
         raise BundleError(

@@ -19,6 +19,8 @@ SCHEMA = 1
 MAX_FILES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
 MODEL, GOLDEN, REFERENCE = "model.onnx", "golden.json", "reference.json"
+# Beside the manifest and not listed in it, as it signs the manifest.
+SIGNATURE, MAX_SIGNATURE_BYTES = "bundle.sig.json", 256 * 1024
 _OWED = {MODEL: "model", GOLDEN: "golden"}
 ROLES = ("model", "golden", "reference", "card", "evaluation", "proof")
 
@@ -265,7 +267,8 @@ def _tensor_checks(manifest: Manifest) -> dict[str, bool]:
 def _file_problems(files: tuple[File, ...]) -> list[str]:
     problems = []
     named = {file.path: file for file in files if is_name(file.path)}
-    named.pop("manifest.json", None)
+    for unlisted in ("manifest.json", SIGNATURE):
+        named.pop(unlisted, None)
     if not 1 <= len(files) < MAX_FILES or len(named) != len(files):
         problems.append(f"files must be 1 to {MAX_FILES - 1}, each once, named {NAME_RULE}")
     for path, file in named.items():
