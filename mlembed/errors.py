@@ -11,8 +11,11 @@
     ├── OutcomeError          (ValueError)   a reported outcome cannot be joined to a prediction
     ├── BundleError           (ValueError)   a bundle is malformed
     │   ├── IntegrityError                   its bytes are not the bytes that were published
+    │   │   ├── SignatureError               nobody trusted signed it
+    │   │   └── PointerError                 an alias's pointer is old, forked or far ahead
     │   └── GoldenError                      it does not reproduce its own golden rows
     ├── RegistryError         (OSError)      a registry cannot be read or written
+    │   ├── ExpiredError                     an alias's pointer was not renewed in time
     │   ├── NotFoundError     (LookupError)  no such model, version or alias
     │   └── ConflictError                    someone else published or promoted first
     ├── TrainingError         (RuntimeError) the offline trainer stopped
@@ -99,12 +102,24 @@ class IntegrityError(BundleError):
     """A bundle's bytes are not the bytes that were published."""
 
 
+class SignatureError(IntegrityError):
+    """Nobody whom this host trusts signed it as it is."""
+
+
+class PointerError(IntegrityError):
+    """An alias's pointer does not follow from what this host has seen: old, forked or far ahead."""
+
+
 class GoldenError(BundleError):
     """A bundle does not reproduce its own golden rows on this machine."""
 
 
 class RegistryError(MlembedError, OSError):
     """A registry cannot be read or written."""
+
+
+class ExpiredError(RegistryError):
+    """An alias's pointer has expired: nobody renewed it, or somebody holds newer ones back."""
 
 
 class NotFoundError(RegistryError, LookupError):

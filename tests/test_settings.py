@@ -36,6 +36,17 @@ def test_settings_read_every_variable() -> None:
             "MLEMBED_LOG_KEY": "secret",
             "MLEMBED_BREAKER_FAILURES": "0",
             "MLEMBED_BREAKER_SECONDS": "1.5",
+            "MLEMBED_REGISTRY_AUTH": "someone:secret",
+            "MLEMBED_CA_FILE": "/etc/ca.pem",
+            "MLEMBED_KEYS": "/etc/keys, a.pub",
+            "MLEMBED_REQUIRE_SIGNATURE": "no",
+            "MLEMBED_MIN_SERIALS": "income@champion=12",
+            "MLEMBED_EPOCH": "2",
+            "MLEMBED_CACHE": "/srv/cache",
+            "MLEMBED_CACHE_BYTES": "3000000",
+            "MLEMBED_BUNDLED": "models",
+            "MLEMBED_SIGNING_KEY": "me.key",
+            "MLEMBED_SIGNING_PASSWORD": "a secret",
             "MLEMBED_SOMETHING_ELSE": "ignored",
         }
     )
@@ -56,6 +67,17 @@ def test_settings_read_every_variable() -> None:
         "log_key": "secret",
         "breaker_failures": 0,
         "breaker_seconds": 1.5,
+        "registry_auth": "someone:secret",
+        "ca_file": "/etc/ca.pem",
+        "keys": ("/etc/keys", "a.pub"),
+        "require_signature": False,
+        "min_serials": {"income@champion": 12},
+        "epoch": 2,
+        "cache": Path("/srv/cache"),
+        "cache_bytes": 3_000_000,
+        "bundled": "models",
+        "signing_key": "me.key",
+        "signing_password": "a secret",
     }
     assert "secret" not in repr(settings)
 

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.utils.module_loading import import_string
 
 from mlembed.errors import MlembedError
-from mlembed.registry import open_registry
+from mlembed.registry import open_source
 from mlembed_django.conf import SETTING
 from mlembed_django.declaration import read_declaration
 from mlembed_django.middleware import PredictionMiddleware
@@ -56,7 +56,7 @@ def check_registry(**_: Any) -> list[CheckMessage]:
     declaration, _problems = read_declaration(getattr(settings, SETTING, None))
     if declaration is None:
         return []
-    registry = open_registry(declaration.settings.registry)
+    registry = open_source(declaration.settings.registry, declaration.settings)
     found = (_check_model(registry, declared) for declared in declaration.models.values())
     return [message for message in found if message is not None]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlembed.errors import SettingsError
-from mlembed.registry import open_registry
+from mlembed.registry import open_source
+from mlembed.registry.opening import trust_of
 from mlembed.registry.pointer import parse_ref
 from mlembed.settings import Settings, default_settings
 
@@ -29,6 +30,10 @@ _MODEL_KEYS = ("REF", "FALLBACK")
 _FIELDS = {field.name.upper(): field for field in dataclasses.fields(Settings)}
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "True or False"),
+    "bool | None": ((bool,), "True or False"),
+    "tuple[str, ...]": ((list, tuple), "a list of paths"),
+    "Mapping[str, str]": ((Mapping,), "a dict of texts"),
+    "Mapping[str, int]": ((Mapping,), "a dict of whole numbers"),
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number of seconds"),
     "Path": ((str, os.PathLike), "a path"),
@@ -111,7 +116,9 @@ def _read_settings(setting: Mapping[str, Any], problems: list[Problem]) -> Setti
             continue
         types, wanted = _TYPES[str(field.type)]
         value = setting[key]
-        if not isinstance(value, types) or (isinstance(value, bool) and field.type != "bool"):
+        if not isinstance(value, types) or (
+            isinstance(value, bool) and "bool" not in str(field.type)
+        ):
             hint = f"Give {wanted}."
             problems.append(Problem("setting", f"MLEMBED['{key}'] must be {wanted}.", hint))
         else:
@@ -123,9 +130,15 @@ def _read_settings(setting: Mapping[str, Any], problems: list[Problem]) -> Setti
         problems.append(Problem("setting", f"{error}.", hint))
         return None
     try:
-        open_registry(settings.registry)
+        trust_of(settings)
     except SettingsError as error:
-        hint = "Set MLEMBED['REGISTRY'] to a directory or a file:///absolute/path."
+        hint = "Give the public keys that `mlembed keys new` made, or directories of them."
+        problems.append(Problem("setting", f"MLEMBED['KEYS']: {error}.", hint))
+        return None
+    try:
+        open_source(settings.registry, settings)
+    except SettingsError as error:
+        hint = "Set MLEMBED['REGISTRY'] to a directory or a URL such as file:///srv/models."
         problems.append(Problem("reference", f"MLEMBED['REGISTRY']: {error}.", hint))
     return settings
 

@@ -102,7 +102,7 @@ def unpack(
     Args:
         manifest_bytes: The bytes of manifest.json.
         read: Returns the bytes of a listed file; `FileNotFoundError` where there is none,
-            `IsADirectoryError` where it is no plain file.
+            `IsADirectoryError` where it is no plain file, `IntegrityError` where it is another.
         expected_id: The id that was asked for, or None to accept any.
         present: Names that stand beside the manifest and must all be listed in it.
         signature: The contents of bundle.sig.json, which are not judged here.
@@ -111,12 +111,7 @@ def unpack(
         IntegrityError: If a byte differs or a file is missing or not listed; lists every such file.
         BundleError: If the manifest is malformed.
     """
-    bundle_id = sha256(manifest_bytes)
-    if expected_id is not None and bundle_id != expected_id:
-        raise IntegrityError(
-            f"manifest.json: sha256 is {bundle_id[:12]}, expected {expected_id[:12]}. "
-            "The stored bundle was changed; publish it again"
-        )
+    bundle_id = require_id(manifest_bytes, expected_id)
     manifest = Manifest.from_bytes(manifest_bytes)
     files: dict[str, bytes] = {}
     problems = []
@@ -127,6 +122,8 @@ def unpack(
             problems.append(f"{file.path} is missing")
         except IsADirectoryError:
             problems.append(f"{file.path} is no plain file")
+        except IntegrityError as error:  # it showed on the way
+            problems.append(f"{file.path} is not the file that was published ({error})")
         else:
             if len(data) != file.size or sha256(data) != file.sha256:
                 problems.append(f"{file.path} is not the file that was published")
@@ -146,6 +143,21 @@ def unpack(
     )
 
 
+def require_id(manifest_bytes: bytes, expected_id: str | None) -> str:
+    """Return the id that *manifest_bytes* stand for.
+
+    Raises:
+        IntegrityError: If it is not *expected_id*, where one is expected.
+    """
+    bundle_id = sha256(manifest_bytes)
+    if expected_id is not None and bundle_id != expected_id:
+        raise IntegrityError(
+            f"manifest.json: sha256 is {bundle_id[:12]}, expected {expected_id[:12]}. "
+            "The stored bundle was changed; publish it again"
+        )
+    return bundle_id
+
+
 def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
     """Read and check the bundle in the directory *path*; links in it are not followed.
 
@@ -157,7 +169,7 @@ def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
         present = [entry.name for entry in path.iterdir()]
         return unpack(
             _read_plain(path / "manifest.json", MAX_MANIFEST_BYTES),
-            lambda file: _read_plain(path / file.path, file.size),
+            lambda file: _read_plain(path / file.path, file.size, is_exact=True),
             expected_id,
             present,
             _read_plain(path / SIGNATURE, MAX_SIGNATURE_BYTES) if SIGNATURE in present else b"",
@@ -169,15 +181,19 @@ def read_directory(path: Path, expected_id: str | None = None) -> Bundle:
         ) from error
 
 
-def _read_plain(path: Path, expected_bytes: int) -> bytes:
+def _read_plain(path: Path, expected_bytes: int, *, is_exact: bool = False) -> bytes:
     """Read a plain file, at most one byte more than expected; nothing else is even opened."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise IsADirectoryError(errno.EISDIR, "manifest.json is no plain file")
-    with open(path, "rb", opener=_open_plain) as file:
-        return file.read(min(expected_bytes, os.fstat(file.fileno()).st_size) + 1)
+    with open(path, "rb", opener=open_plain) as file:
+        size = os.fstat(file.fileno()).st_size
+        if is_exact and size != expected_bytes:
+            raise IntegrityError(f"{size} bytes, expected {expected_bytes}")
+        return file.read(min(expected_bytes, size) + 1)
 
 
-def _open_plain(path: str, flags: int) -> int:
+def open_plain(path: str, flags: int) -> int:
+    """Open *path* as `open(opener=...)` asks; neither a link nor a pipe is followed or waited for."""
     # What replaced the file since it was looked at is neither followed nor waited for.
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 

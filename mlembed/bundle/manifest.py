@@ -7,6 +7,7 @@ other file, so one digest stands for the whole.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from mlembed.tensors import MAX_TENSORS, Score, Tensor
 SCHEMA = 1
 MAX_FILES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 2**31 - 1  # what protocol buffers can hold
 MODEL, GOLDEN, REFERENCE = "model.onnx", "golden.json", "reference.json"
 # Beside the manifest and not listed in it, as it signs the manifest.
 SIGNATURE, MAX_SIGNATURE_BYTES = "bundle.sig.json", 256 * 1024
@@ -31,6 +33,7 @@ _DEVICES = {"con", "prn", "aux", "nul"} | {
 }
 NAME_RULE = "[a-z0-9][a-z0-9._-]{0,63}, without a '.' at the end and no device of Windows"
 _VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
+_UTC = dt.timedelta()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("name", "version", "created")
 _OBJECTS = ("task", "transforms", "metrics", "training", "onnx", "runtime")
@@ -187,6 +190,8 @@ class Manifest:
             problems.append(f"the name must be {NAME_RULE}")
         if not is_version(self.version):
             problems.append("the version must be major.minor.patch")
+        if not is_moment(self.created):
+            problems.append("created must be a time in UTC, ISO 8601")
         if bool(self.columns) == bool(self.inputs):
             problems.append("columns must be there, or inputs, and not both")
         if len({c.name for c in self.columns}) != len(self.columns):
@@ -211,6 +216,20 @@ def is_name(text: object) -> bool:
 def is_version(text: object) -> bool:
     """Tell whether *text* is a `major.minor.patch` version."""
     return isinstance(text, str) and _VERSION.fullmatch(text) is not None
+
+
+def version_key(version: str) -> tuple[int, int, int]:
+    """Return what sorts a `major.minor.patch` *version* among others."""
+    major, minor, patch = version.split(".")
+    return int(major), int(minor), int(patch)
+
+
+def is_moment(text: object) -> bool:
+    """Tell whether *text* is a time in UTC, ISO 8601."""
+    try:
+        return isinstance(text, str) and dt.datetime.fromisoformat(text).utcoffset() == _UTC
+    except ValueError:
+        return False
 
 
 def is_sha256(text: object) -> bool:
@@ -276,6 +295,8 @@ def _file_problems(files: tuple[File, ...]) -> list[str]:
             problems.append(f"{path}: unknown role")
         if type(file.size) is not int or file.size < 0 or not is_sha256(file.sha256):
             problems.append(f"{path}: size or sha256 is malformed")
+        elif file.size > MAX_FILE_BYTES:
+            problems.append(f"{path}: it is larger than {MAX_FILE_BYTES} bytes, the most of ONNX")
     if not all(path in named and named[path].role == role for path, role in _OWED.items()):
         problems.append(f"{' and '.join(_OWED)} are owed")
     return problems

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import BundleError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_DEPTH = 64
+_MAX_DIGITS = 100
+# Possessive, and matched where the last one ended: no text makes it go back or look twice.
+_TO_BRACKET = re.compile(r'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+")*+([][{}])', re.DOTALL)
+_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
@@ -20,14 +30,20 @@ def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
     if len(data) > max_bytes:
         raise BundleError(f"{place} is larger than {max_bytes} bytes; it is refused unread")
     try:
-        return json.loads(
-            data.decode(),
+        text = data.decode()
+        _require_shallow(text)
+        value = json.loads(
+            text,
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_integer,
         )
+        if _ESCAPED.search(text) and any(map(_UNFIT.search, _texts(value))):
+            raise ValueError("a text holds NUL or half a surrogate pair")
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{place} is not the JSON it should be: {error}") from error
+    return value
 
 
 def dumps(value: Any) -> bytes:
@@ -46,6 +62,37 @@ def dumps(value: Any) -> bytes:
         raise BundleError(f"a value is no JSON: {error}; leave it out or set it to None") from error
 
 
+def _require_shallow(text: str) -> None:
+    """Refuse brackets in brackets beyond what any document of ours needs.
+
+    The parser's own limit is the interpreter's: a host that has raised it would crash.
+
+    Raises:
+        ValueError: If there are too many.
+    """
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return
+    depth = at = 0
+    while found := _TO_BRACKET.match(text, at):
+        at = found.end()
+        depth += 1 if found[1] in "[{" else -1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text and key in *value*."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, list):
+            rest += item
+        elif isinstance(item, dict):
+            rest += [*item, *item.values()]
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -55,6 +102,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:  # the time it takes is quadratic, and Python's limit the host's
+        raise ValueError("an integer has too many digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:

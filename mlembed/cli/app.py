@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mlembed
-from mlembed.cli import registry
+from mlembed.cli import keys, registry
 from mlembed.cli.bench import bench
 from mlembed.cli.inspect import inspect
 from mlembed.cli.monitor import monitor
@@ -17,6 +17,7 @@ from mlembed.cli.output import say
 from mlembed.cli.pack import pack
 from mlembed.cli.predict import predict
 from mlembed.cli.retrain import retrain
+from mlembed.cli.signing import sign, verify
 from mlembed.cli.train import train
 from mlembed.errors import MlembedError
 
@@ -27,9 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning models inside the application you already have.",
 )
-for _command in (train, pack, inspect, predict, bench, monitor, retrain):
+for _command in (train, pack, inspect, predict, bench, monitor, retrain, sign, verify):
     app.command()(_command)
 app.add_typer(registry.app, name="registry")
+app.add_typer(keys.app, name="keys")
 
 COULD_NOT_RUN = 2
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlembed.bundle.bundle import read_directory
+from mlembed.bundle.golden import Golden, read_golden
+from mlembed.bundle.manifest import GOLDEN
+from mlembed.bundle.single import SUFFIX, read_bundle
 from mlembed.cli.options import JsonOption, RegistryOption, registry_of
 from mlembed.cli.output import say, show_json, show_table
 from mlembed.registry.pointer import parse_ref
@@ -19,25 +21,31 @@ if TYPE_CHECKING:
     from mlembed.columns import Column
 
 _MAX_NAMED = 6
+_MAX_ROWS = 5
+_MAX_CHARACTERS = 24
 
 
 def inspect(
-    ref: Annotated[str, typer.Argument(help="name@alias, name@version or a bundle directory.")],
+    ref: Annotated[
+        str, typer.Argument(help="name@alias, name@version, a bundle directory or .mlb file.")
+    ],
     registry: RegistryOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show a model's input, meaning, quality and origin, after its bytes are verified."""
     bundle = find_bundle(ref, registry)
     if as_json:
-        show_json({"bundle_id": bundle.id, **json.loads(bundle.manifest_bytes)})
+        told = {"bundle_id": bundle.id, "signed": bool(bundle.signature)}
+        golden = json.loads(bundle.files[GOLDEN])
+        show_json({**told, **json.loads(bundle.manifest_bytes), "golden": golden})
     else:
         _show(bundle)
 
 
 def find_bundle(ref: str, registry: str) -> Bundle:
-    """Return the verified bundle that *ref* names, a reference or a directory."""
-    if (Path(ref) / "manifest.json").is_file() or "/" in ref:
-        return read_directory(Path(ref))
+    """Return the verified bundle that *ref* names: a reference, a directory or a single file."""
+    if (Path(ref) / "manifest.json").is_file() or "/" in ref or ref.endswith(SUFFIX):
+        return read_bundle(Path(ref))
     store = registry_of(registry)
     return store.fetch(store.resolve(parse_ref(ref)))
 
@@ -45,7 +53,8 @@ def find_bundle(ref: str, registry: str) -> Bundle:
 def _show(bundle: Bundle) -> None:
     manifest = bundle.manifest
     say(f"{manifest.title}  {bundle.id}")
-    say(f"made {manifest.created}; {_meaning(manifest)}\n")
+    signed = "signed; by whom: mlembed verify" if bundle.signature else "not signed"
+    say(f"made {manifest.created}; {_meaning(manifest)}; {signed}\n")
     if manifest.inputs:
         _show_tensors(manifest)
         return _show_origin(manifest)
@@ -57,6 +66,7 @@ def _show(bundle: Bundle) -> None:
     say(f"\nfeatures: {', '.join(manifest.features)}\n")
     show_table(("metric", "held-out"), manifest.metrics.items())
     say("")
+    _show_golden(read_golden(bundle))
     return _show_origin(manifest)
 
 
@@ -67,10 +77,29 @@ def _show_tensors(manifest: Manifest) -> None:
     say("")
 
 
+def _show_golden(golden: Golden) -> None:
+    """Show the first records that are replayed before every start, with their scores."""
+    shown = list(zip(golden.records, golden.scores, strict=True))[:_MAX_ROWS]
+    rows = [
+        (f"{score:.6g}", ", ".join(f"{name} {_short(value)}" for name, value in record.items()))
+        for record, score in shown
+    ]
+    show_table(("score", f"golden row, {len(shown)} of {len(golden.scores)}"), rows)
+    say("")
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "missing"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
+
+
 def _show_origin(manifest: Manifest) -> None:
     show_table(("origin", ""), ((name, _flat(v)) for name, v in manifest.training.items()))
     say("")
     show_table(("file", "bytes", "sha256"), ((f.path, f.size, f.sha256) for f in manifest.files))
+    say(f"\n{sum(file.size for file in manifest.files) / 1e6:.2f} MB in all")
 
 
 def _meaning(manifest: Manifest) -> str:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from mlembed.errors import SettingsError
 from mlembed.registry import open_registry
-from mlembed.registry.file import FileRegistry
+from mlembed.registry.pointer import parse_ref
+from mlembed.registry.registry import Registry
 from mlembed.settings import Settings, default_settings
 
 RegistryOption = Annotated[
@@ -17,7 +19,7 @@ RegistryOption = Annotated[
     typer.Option(
         "--registry",
         metavar="URL",
-        help="Directory or file:// URL of the registry; MLEMBED_REGISTRY by default.",
+        help="Directory or URL of the registry; MLEMBED_REGISTRY by default.",
         show_default=False,
     ),
 ]
@@ -34,9 +36,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the alias's history.")]
 
 
-def registry_of(location: str) -> FileRegistry:
+def registry_of(location: str) -> Registry:
     """Return the registry an option names, or that of the environment."""
-    return open_registry(location or default_settings().registry)
+    settings = default_settings()
+    return open_registry(location or settings.registry, settings)
+
+
+def alias_of(text: str) -> tuple[str, str]:
+    """Return the name and the alias that *text* names.
+
+    Raises:
+        SettingsError: If it names a version.
+    """
+    ref = parse_ref(text)
+    if not ref.is_alias:
+        raise SettingsError(f"{text} is a version; expected an alias, such as {ref.name}@champion")
+    return ref.name, ref.selector
 
 
 def log_dir_of(log_dir: Path | None) -> Path:

@@ -24,7 +24,8 @@ def pack(
     registry: RegistryOption = "",
     alias: Annotated[str, typer.Option(help="Alias to set on the new version.")] = "",
     output: Annotated[
-        Path | None, typer.Option(help="Also write the bundle into this new directory.")
+        Path | None,
+        typer.Option(help="Also write the bundle into this new directory or .mlb file."),
     ] = None,
     example: Annotated[
         Path | None, typer.Option(help="Inputs to prove it on: .npz or .json; made up by default.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlembed.bundle.bundle import write_directory
+from mlembed.bundle.single import write_bundle
 from mlembed.cli.options import registry_of
 from mlembed.cli.output import say
 from mlembed.errors import SettingsError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.registry.file import FileRegistry
+    from mlembed.registry.registry import Registry
 
 
 class Destination:
@@ -25,7 +25,7 @@ class Destination:
         name: Name of the model.
         registry: Directory or URL; the settings' registry where it is empty.
         alias: Alias to set on the new version, or empty.
-        output: New directory to write the bundle into as well, or None.
+        output: New directory or `.mlb` file to write the bundle into as well, or None.
         dry_run: Whether nothing is written at all.
 
     Raises:
@@ -37,7 +37,7 @@ class Destination:
         self, name: str, registry: str, alias: str, output: Path | None, *, dry_run: bool
     ) -> None:
         self._alias, self._output, self._dry_run = alias, output, dry_run
-        self._store: FileRegistry | None = None
+        self._store: Registry | None = None
         try:
             self._store = registry_of(registry)
         except SettingsError:
@@ -62,7 +62,7 @@ class Destination:
         if self._dry_run:
             return result
         if self._output is not None:
-            write_directory(bundle, self._output)
+            write_bundle(bundle, self._output)
             result["output"] = str(self._output)
         if self._store is not None:
             self._store.publish(bundle)

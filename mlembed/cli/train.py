@@ -22,7 +22,8 @@ def train(
     registry: RegistryOption = "",
     alias: Annotated[str, typer.Option(help="Alias to set on the new version.")] = "",
     output: Annotated[
-        Path | None, typer.Option(help="Also write the bundle into this new directory.")
+        Path | None,
+        typer.Option(help="Also write the bundle into this new directory or .mlb file."),
     ] = None,
     rejects: Annotated[
         Path | None, typer.Option(help="CSV file for rows that break a rule, with the reason.")

@@ -27,8 +27,16 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write *path*, replacing what is there in one step."""
+    """Write *path*, replacing what is there in one step.
+
+    Its time of change is another second than that of the file before: web servers make their ETag of
+    that and of the length, and would call the new file not modified.
+    """
     with _temporary(path, data) as temporary:
+        with contextlib.suppress(FileNotFoundError):
+            before = int(path.stat().st_mtime)
+            if int(temporary.stat().st_mtime) <= before:
+                os.utime(temporary, (before + 1, before + 1))
         temporary.replace(path)
     _sync_directory(path.parent)
 
@@ -39,29 +47,26 @@ def probe(folder: Path) -> None:
         pass
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the advisory lock file *path*; waits for whoever holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def keep(path: Path, data: bytes) -> None:
+    """Write *path* in one step, for this user alone and without forcing it onto the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _temporary(path, data, is_public=False) as temporary:
+        temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+def _temporary(path: Path, data: bytes, *, is_public: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     temporary = path.parent / name
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
+            if is_public:
+                file.flush()
+                os.fsync(file.fileno())
+        if is_public:
+            temporary.chmod(0o644)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,9 +12,8 @@ from mlembed.serving.model import Model, load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from pathlib import Path
 
-    from mlembed.registry import BundleSource
+    from mlembed.registry import AnyRegistry
     from mlembed.serving.fallback import Fallback
     from mlembed.serving.prediction import Prediction
     from mlembed.settings import Settings
@@ -59,7 +58,7 @@ class _Predicts:
 def predicts(
     model: str | Model,
     *,
-    registry: str | Path | BundleSource | None = None,
+    registry: AnyRegistry | None = None,
     fallback: Fallback = RAISE,
     settings: Settings | None = None,
 ) -> _Predicts:

@@ -17,6 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
+from mlembed.registry.follow import Followed
 from mlembed.serving.loading import check_columns, serve
 from mlembed.serving.turn import Holder, Turn
 from mlembed.telemetry.notices import tell
@@ -61,6 +62,7 @@ class Handle:
         self.current: Served | None = None
         self.error: MlembedError | None = None
         self._source = source
+        self._followed = source if isinstance(source, Followed) else None
         self._serving = serving
         self._settings = serving.settings
         self._turn = Turn()
@@ -150,6 +152,8 @@ class Handle:
                         *(logging.INFO, "%s: %s replaces %s"),
                         *(self.ref, target.version, serving.version),
                     )
+            if self._followed is not None:
+                self._followed.confirm(self.ref, target)
         except MlembedError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a host must outlive whatever a registry does
@@ -157,7 +161,21 @@ class Handle:
             self._fail(RegistryError(f"the look at {self.ref} failed: {failure}"))
         else:
             self.error, self._refused, self._failures = None, None, 0
+        if self.live is None:
+            self._fall_back()
         self._start_thread()
+
+    def _fall_back(self) -> None:
+        """Serve what needs no registry, if there is anything."""
+        for resort in self._followed.last_resorts(self.ref) if self._followed is not None else ():
+            try:
+                self._serve(serve(resort.bring(), self._serving))
+            except Exception as error:  # noqa: BLE001  as in a look; the next may serve
+                why = str(error) if isinstance(error, MlembedError) else type(error).__name__
+                tell(logging.WARNING, "%s: %s cannot serve: %s", self.ref, resort.what, why)
+            else:
+                tell(logging.WARNING, "%s: %s serves", self.ref, resort.what)
+                return
 
     def _bring(self, target: Target) -> Served:
         bundle = self._source.fetch(target)

@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from mlembed.errors import InferenceError, MlembedError, SettingsError
-from mlembed.registry import open_registry
+from mlembed.registry import open_source
 from mlembed.registry.pointer import parse_ref
+from mlembed.registry.registry import Registry
 from mlembed.serving import hooks
 from mlembed.serving.batch import Batch, lot
 from mlembed.serving.breaker import Breaker
@@ -30,9 +31,8 @@ from mlembed.telemetry.recorder import recorder_for
 
 if TYPE_CHECKING:
     import datetime as dt
-    from pathlib import Path
 
-    from mlembed.registry import BundleSource
+    from mlembed.registry import AnyRegistry, BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
     from mlembed.serving.tensors import TensorServed
@@ -48,7 +48,7 @@ _time_ns, _perf_ns = time.time_ns, time.perf_counter_ns
 def load(
     ref: str,
     *,
-    registry: str | Path | BundleSource | None = None,
+    registry: AnyRegistry | None = None,
     fallback: Fallback = RAISE,
     timeout_ms: float | None = None,
     settings: Settings | None = None,
@@ -66,8 +66,8 @@ def load(
         SettingsError: If the reference, fallback or timeout is malformed or no registry is known.
     """
     settings = settings or default_settings()
-    if registry is None or isinstance(registry, (str, os.PathLike)):
-        registry = open_registry(registry or settings.registry)
+    if registry is None or isinstance(registry, (str, os.PathLike, Registry)):
+        registry = open_source(registry or settings.registry, settings)
     return Model(parse_ref(ref), registry, fallback, Serving(settings, _seconds(timeout_ms)))
 
 

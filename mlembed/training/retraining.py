@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlembed.bundle.bundle import Bundle
     from mlembed.monitoring.log import PredictionLog
     from mlembed.monitoring.performance import Comparison
-    from mlembed.registry.file import FileRegistry
+    from mlembed.registry.registry import Registry
     from mlembed.training.candidate import Candidate
     from mlembed.training.dataset import Dataset
     from mlembed.training.progress import Progress
@@ -41,7 +41,7 @@ _N_CLASSES = 2
 
 def retrain(
     trainer: Trainer,
-    registry: FileRegistry,
+    registry: Registry,
     log: PredictionLog,
     *,
     alias: str = "champion",
@@ -223,7 +223,7 @@ def _reason(comparison: Comparison | None, gate: Gate, *, passes: bool) -> str:
     return "the challenger is no better than the champion"
 
 
-def _publish(registry: FileRegistry, candidate: Candidate, alias: str, reason: str) -> None:
+def _publish(registry: Registry, candidate: Candidate, alias: str, reason: str) -> None:
     target = registry.publish(candidate.bundle)
     registry.promote(target.name, CHALLENGER, target.version, "retrained on the log")
     if alias:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlembed.bundle import strictjson
 from mlembed.errors import BundleError
+from processes import run_script
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -50,8 +51,11 @@ def test_strictjson_writes_one_way() -> None:
         (b"1e999", "too large for a double"),
         (b"-1e999", "too large for a double"),
         (b"9" * 5_000, "x is not the JSON"),
-        (b"[" * 200_000, "x is not the JSON"),
-        (b'{"a":' * 200_000, "x is not the JSON"),
+        (b"[" * 200_000, "nested deeper than 64 levels"),
+        (b'{"a":' * 200_000, "nested deeper than 64 levels"),
+        (b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
+        (b'"[" ' + b"[" * 65, "nested deeper than 64 levels"),
+        (b"[" * 64, "x is not the JSON"),
         (b"{} {}", "x is not the JSON"),
         (b"{}\0", "x is not the JSON"),
         (b"{},", "x is not the JSON"),
@@ -92,3 +96,32 @@ def test_strictjson_refuses_to_write_what_it_cannot_read(value: Any) -> None:
     """A bundle is never packed with what no JSON can hold."""
     with pytest.raises(BundleError):
         strictjson.dumps(value)
+
+
+def test_strictjson_counts_only_brackets_that_nest() -> None:
+    """Depth is what is open at once; brackets in texts, and many beside each other, are nothing."""
+    value = {"wide": [[n] for n in range(500)], "text": "[" * 500 + '\\"{' * 100}
+    deep: list[Any] = []
+    for _ in range(63):
+        deep = [deep]
+
+    assert strictjson.loads(strictjson.dumps(value), "x") == value
+    assert strictjson.loads(strictjson.dumps(deep), "x") == deep
+
+
+def test_strictjson_does_not_rely_on_the_hosts_stack() -> None:
+    """A host that has raised Python's limit is not crashed by a deep document."""
+    script = """
+        import sys
+        from mlembed.bundle import strictjson
+        from mlembed.errors import BundleError
+
+        sys.setrecursionlimit(10**8)
+        for data in (b"[" * 20_000_000, b'{"a":' * 5_000_000):
+            try:
+                strictjson.loads(data, "x", 10**9)
+            except BundleError:
+                print("refused")
+    """
+
+    assert run_script(script).split() == ["refused", "refused"]

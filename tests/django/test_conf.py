@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from bundles import RECORD
 from mlembed.errors import NotFoundError
 from mlembed.settings import Settings, default_settings
 from mlembed_django.conf import UndeclaredModelError, get_model, site
-from mlembed_django.declaration import read_declaration
+from mlembed_django.declaration import _TYPES, read_declaration
 
 if TYPE_CHECKING:
     from mlembed.serving.model import Model
@@ -169,7 +170,16 @@ def test_settings_name_a_malformed_variable(monkeypatch: pytest.MonkeyPatch) -> 
         ("toy@champion", "MLEMBED is a str, not a dict.", "Set MLEMBED = "),
         ({**GOOD, "POL_SECONDS": 3}, "unknown key 'POL_SECONDS'", "Did you mean 'POLL_SECONDS'?"),
         ({**GOOD, "registry": "x"}, "unknown key 'registry'", "Did you mean 'REGISTRY'?"),
-        ({**GOOD, "CACHE": 3}, "unknown key 'CACHE'", "Known are: REGISTRY, "),
+        ({**GOOD, "STORAGE": 3}, "unknown key 'STORAGE'", "Known are: REGISTRY, "),
+        ({**GOOD, "CACHE": 3}, "['CACHE'] must be", "Give a path."),
+        ({**GOOD, "KEYS": "a.pub"}, "['KEYS'] must be", "Give a list of paths."),
+        ({**GOOD, "KEYS": ["none.pub"]}, "none.pub", "Give the public keys"),
+        ({**GOOD, "LOG_COLUMNS": "a=b"}, "['LOG_COLUMNS'] must be", "Give a dict of texts."),
+        (
+            {**GOOD, "REQUIRE_SIGNATURE": "no"},
+            "['REQUIRE_SIGNATURE'] must be",
+            "Give True or False.",
+        ),
         ({**GOOD, "POLL_SECONDS": "3"}, "['POLL_SECONDS'] must be", "Give a number of seconds."),
         ({**GOOD, "POLL_SECONDS": True}, "['POLL_SECONDS'] must be", "Give a number of seconds."),
         ({**GOOD, "THREADS": 1.5}, "['THREADS'] must be", "Give a whole number."),
@@ -233,3 +243,23 @@ def test_site_raises_every_problem_at_once() -> None:
 
     for part in ("'REGISTRI'", "threads must be", "['toy'] is a int"):
         assert part in str(raised.value)
+
+
+def test_settings_may_hold_each_field_of_the_library() -> None:
+    """Whatever the library can be told, a site can write into its settings."""
+    declaration, problems = read_declaration(
+        {
+            **GOOD,
+            "LOG_COLUMNS": {"town": "hash"},
+            "MIN_SERIALS": {"toy@champion": 3},
+            "KEYS": [],
+            "REQUIRE_SIGNATURE": False,
+            "CACHE": "/srv/cache",
+        }
+    )
+
+    assert not problems
+    assert declaration is not None
+    assert declaration.settings.log_columns == {"town": "hash"}
+    assert declaration.settings.min_serials == {"toy@champion": 3}
+    assert all(str(field.type) in _TYPES for field in dataclasses.fields(Settings))

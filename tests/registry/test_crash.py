@@ -113,8 +113,11 @@ def test_promote_killed_at_every_step(full: FileRegistry, action: str, version: 
         assert chained(registry, "champion") == ([1, 2, 3, 4] if moved else [1, 2, 3])
 
         before = "1.0.0" if action == "rollback" else VERSIONS[-1]
-        assert registry.rollback("toy", "champion").version == (before if moved else "1.1.0")
-        assert chained(registry, "champion") == ([1, 2, 3, 4, 5] if moved else [1, 2, 3, 4])
+        back = registry.rollback("toy", "champion")
+        assert back.version == (before if moved else "1.1.0")
+        # What was logged and did not come into force stays in the chain.
+        assert back.serial == 5 if moved else back.serial in {4, 5}
+        assert chained(registry, "champion") == list(range(1, back.serial + 1))
 
     assert len(registries) > 8
     assert set(seen) == {VERSIONS[-1], version}
@@ -128,7 +131,7 @@ def test_first_promote_killed_at_every_step(full: FileRegistry) -> None:
         seen.append("canary" in registry.aliases("toy"))
         serial = registry.promote("toy", "canary", "1.1.0").serial
 
-        assert serial == (2 if seen[-1] else 1)
+        assert serial == 2 if seen[-1] else serial in {1, 2}
         assert registry.resolve(Ref("toy", "canary")).version == "1.1.0"
         assert chained(registry, "canary") == list(range(1, serial + 1))
         assert served(registry) == VERSIONS[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlembed.errors import IntegrityError
+from mlembed.errors import IntegrityError, NotFoundError
 from mlembed.registry.pointer import Ref, parse_ref
 from registry.stock import bundle, served, tree
 
@@ -27,7 +27,7 @@ def test_promote_refuses_a_damaged_version(full: FileRegistry) -> None:
     assert served(full) == "1.2.0"
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "directory"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
 def test_fetch_refuses_a_damaged_blob(full: FileRegistry, damage: str) -> None:
     """Whatever happened to a blob, its bundle is refused."""
     target = full.resolve(Ref("toy"))
@@ -40,14 +40,10 @@ def test_fetch_refuses_a_damaged_blob(full: FileRegistry, damage: str) -> None:
             path.write_bytes(data[:-1] + b"~")
         elif damage == "cut":
             path.write_bytes(data[:-1])
-        elif damage == "directory":
-            path.mkdir()
 
         with pytest.raises(IntegrityError, match=file.path):
             full.fetch(target)
 
-        if damage == "directory":
-            path.rmdir()
         path.write_bytes(data)
     assert full.fetch(target) == bundle("1.2.0")
 
@@ -82,13 +78,13 @@ def test_resolve_refuses_a_broken_version_file(full: FileRegistry, data: bytes) 
     """A version file that names no bundle is an integrity error."""
     (full.root / "toy" / "versions" / "1.2.0.json").write_bytes(data)
 
-    with pytest.raises(IntegrityError, match=r"1\.2\.0\.json names no bundle; publish a new"):
+    with pytest.raises(IntegrityError, match=r"1\.2\.0\.json in .* names no bundle; publish a new"):
         full.resolve(parse_ref("toy@1.2.0"))
 
 
 def tampered(pointer: Pointer) -> list[bytes]:
     """Return bytes that are no proper pointer of `toy@champion`."""
-    good = pointer.to_bytes()
+    good = pointer.sealed()
     changed = [
         dataclasses.replace(pointer, name="other"),
         dataclasses.replace(pointer, alias="canary"),
@@ -100,7 +96,7 @@ def tampered(pointer: Pointer) -> list[bytes]:
         dataclasses.replace(pointer, reason=["because"]),  # type: ignore[arg-type]  # tampered
     ]
     torn = [b"", good[:-10], good + b" ", b"[]", b"{}", good.replace(b"{", b'{"key":1,', 1)]
-    return [*(item.to_bytes() for item in changed), *torn, b"x" * 100_000]
+    return [*(item.sealed() for item in changed), pointer.to_bytes(), *torn, b"x" * 100_000]
 
 
 def test_pointer_refuses_a_tampered_alias(full: FileRegistry) -> None:
@@ -126,7 +122,7 @@ def test_rollback_mends_a_tampered_alias(full: FileRegistry) -> None:
     assert served(full) == "1.1.0"
 
 
-@pytest.mark.parametrize("damage", ["gap", "swapped", "changed", "first gone", "foreign"])
+@pytest.mark.parametrize("damage", ["gap", "swapped", "changed", "foreign"])
 def test_history_refuses_a_broken_chain(full: FileRegistry, damage: str) -> None:
     """A log with a gap, a swap or a changed word is refused by the file where it breaks."""
     log = full.root / "toy" / "log" / "champion"
@@ -137,15 +133,18 @@ def test_history_refuses_a_broken_chain(full: FileRegistry, damage: str) -> None
         second.rename(first)
         (log / "x").rename(second)
     elif damage == "changed":
-        second.write_bytes(dataclasses.replace(pointer, reason="another").to_bytes())
+        second.write_bytes(dataclasses.replace(pointer, reason="another").sealed())
     elif damage == "foreign":
-        second.write_bytes(dataclasses.replace(pointer, alias="canary").to_bytes())
+        second.write_bytes(dataclasses.replace(pointer, alias="canary").sealed())
     else:
-        (second if damage == "gap" else first).unlink()
+        second.unlink()
     before = tree(full.root)
 
     for call in (full.history, full.rollback):
-        with pytest.raises(IntegrityError, match=f"{log}/.*does not follow.*move it away and"):
+        with pytest.raises(
+            IntegrityError,
+            match=r"the log of toy@champion in .*serial \d does not follow.*away and",
+        ):
             call("toy", "champion")
     assert tree(full.root) == before
     assert served(full) == "1.2.0"
@@ -154,9 +153,13 @@ def test_history_refuses_a_broken_chain(full: FileRegistry, damage: str) -> None
 def test_history_begins_anew_where_the_log_was_moved_away(full: FileRegistry) -> None:
     """The remedy that a broken chain names does help."""
     shutil.move(full.root / "toy" / "log" / "champion", full.root / "old log")
-    with pytest.raises(IntegrityError, match="not in its log; promote again"):
+    with pytest.raises(IntegrityError, match="does not hold the pointer in force; promote again"):
         full.history("toy", "champion")
 
     full.promote("toy", "champion", "1.1.0")
 
-    assert [pointer.serial for pointer in full.history("toy", "champion")] == [1]
+    assert [pointer.serial for pointer in full.history("toy", "champion")] == [4]
+    with pytest.raises(NotFoundError, match="no earlier version"):
+        full.rollback("toy", "champion")
+    full.promote("toy", "champion", "1.0.0")
+    assert full.rollback("toy", "champion").version == "1.1.0"

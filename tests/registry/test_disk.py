@@ -54,7 +54,6 @@ def test_registry_that_is_read_only(full: FileRegistry, tmp_path: Path) -> None:
     write_directory(new, tmp_path / "bundle")
     before = sorted(path for path in full.root.rglob("*"))
     folders = [full.root, *(path for path in before if path.is_dir())]
-    (full.root / "toy" / ".lock").chmod(0o444)
     tmp_path.chmod(0o755)
     for folder in folders:
         folder.chmod(0o555)
@@ -162,7 +161,7 @@ def test_registry_names_what_it_cannot_follow(full: FileRegistry) -> None:
         path.unlink()
         path.symlink_to(path)
 
-    with pytest.raises(RegistryError, match=r"cannot read toy in .*Too many levels of symbolic"):
+    with pytest.raises(RegistryError, match=f"cannot read {blob}: Too many levels of symbolic"):
         full.fetch(target)
     with pytest.raises(RegistryError, match=f"cannot read {log}/1.json: Too many levels"):
         full.history("toy", "champion")

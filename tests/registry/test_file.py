@@ -208,3 +208,14 @@ def test_registry_files_may_be_read_by_hosts(full: FileRegistry) -> None:
     modes = {path.stat().st_mode & 0o777 for path in full.root.rglob("*.json")}
 
     assert modes == {0o644}
+
+
+def test_pointers_of_one_second_differ_in_their_time(full: FileRegistry) -> None:
+    """A web server that tells versions of a file apart by second and length sees each one."""
+    path = full.root / "toy" / "aliases" / "champion.json"
+    seen = set()
+    for _ in range(3):
+        full.renew("toy", "champion")
+        seen.add(int(path.stat().st_mtime))
+
+    assert len(seen) == 3

@@ -322,7 +322,7 @@ def test_handle_looks_less_often_after_failures(model: mlembed.Model, tmp_path: 
     """Each failure doubles the pause, up to sixteen times, with a fifth of jitter."""
     pauses = []
     handle = model._handle
-    handle._source = mlembed.registry.open_registry(tmp_path / "nowhere")
+    handle._source = mlembed.registry.open_source(tmp_path / "nowhere", mlembed.Settings())
 
     for _ in range(6):
         pauses.append(sorted(handle.pause() for _ in range(200)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from mlembed.registry import open_registry
+from mlembed.registry import open_source
 from mlembed_django.conf import site
 from mlembed_django.trial import try_model
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         settings = declaration.settings
-        registry = open_registry(settings.registry)
+        registry = open_source(settings.registry, settings)
         trials = [try_model(declared, registry, settings) for declared in chosen]
         print_trials = self._print_json if options["json"] else self._print_table
         print_trials(settings.registry, trials)

@@ -1,0 +1,124 @@
+"""From a location to a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from mlembed.bundle.trust import Trust
+from mlembed.errors import SettingsError
+from mlembed.registry.cache import Cache
+from mlembed.registry.file import FileRegistry
+from mlembed.registry.follow import Followed
+from mlembed.registry.issue import Issuer
+from mlembed.registry.judge import Policy
+from mlembed.registry.memory import Memory
+from mlembed.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from mlembed.settings import Settings
+
+_SERVED = (
+    "directories, file:///absolute/path, https://host/path, oci://host/repository and "
+    "s3://bucket/prefix"
+)
+
+
+def open_registry(location: str | Path, settings: Settings | None = None) -> Registry:
+    """Return the registry at *location*, a directory or a URL.
+
+    Args:
+        location: Where it is.
+        settings: Credentials, whom a bundle must be signed by before an alias may point at it, and
+            the key that signs; nothing of these by default.
+
+    Raises:
+        SettingsError: If no location is given, its scheme is not served, or a key is no key.
+    """
+    registry = _opened(location, settings)
+    if settings is not None:
+        registry.trust = trust_of(settings)
+        if settings.signing_key:
+            from mlembed.bundle.keys import Signer
+
+            registry.issuer = Issuer(
+                signer=Signer.read(settings.signing_key, settings.signing_password)
+            )
+    return registry
+
+
+def open_source(location: str | Path | Registry, settings: Settings) -> Followed:
+    """Return the registry at *location* as a host follows it.
+
+    Raises:
+        SettingsError: As `open_registry`.
+    """
+    policy = Policy(
+        trust=trust_of(settings),
+        epoch=settings.epoch,
+        min_serials=settings.min_serials,
+        bundled=settings.bundled,
+    )
+    registry = location if isinstance(location, Registry) else _opened(location, settings)
+    # A directory is as near as the cache, and what it says is believed unless keys are asked for.
+    is_near = isinstance(registry, FileRegistry)
+    memory = None if is_near and not policy.trust.keys else Memory(settings.cache, str(registry))
+    cache = None if is_near else Cache(settings.cache, settings.cache_bytes)
+    return Followed(registry, policy, memory, cache)
+
+
+def trust_of(settings: Settings) -> Trust:
+    """Return whom *settings* trust.
+
+    Raises:
+        SettingsError: If a key cannot be read, or signatures are asked for without any.
+    """
+    if not settings.keys and not settings.require_signature:
+        return Trust()
+    return Trust.read(settings.keys, settings.require_signature)
+
+
+def _opened(location: str | Path, settings: Settings | None) -> Registry:
+    if not str(location):
+        raise SettingsError(
+            "no model registry is set: give registry=..., --registry or MLEMBED_REGISTRY, "
+            "such as file:///srv/models"
+        )
+    if "\0" in str(location):
+        raise SettingsError("the registry's location holds a NUL character")
+    if isinstance(location, Path) or "://" not in location:
+        return FileRegistry(Path(location))
+    # A URL may hold a password, so no message shows more of it than its scheme.
+    scheme = location.partition("://")[0].lower()
+    try:
+        parts = urlsplit(location)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingsError(f"the registry's {scheme}:// URL is malformed") from error
+    if scheme == "file":
+        return FileRegistry(_file_path(parts))
+    if scheme in {"https", "http"}:
+        from mlembed.registry.web import open_web  # others start without
+
+        return open_web(parts, settings)
+    if scheme == "oci":
+        from mlembed.registry.oci import open_oci
+
+        return open_oci(parts, settings)
+    if scheme == "s3":
+        from mlembed.registry.bucket import open_bucket
+
+        return open_bucket(parts, settings)
+    raise SettingsError(f"registries of the scheme '{scheme}' are not served; served are {_SERVED}")
+
+
+def _file_path(parts: SplitResult) -> Path:
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path or parts.query or parts.fragment:
+        raise SettingsError(
+            "a file:// registry is written file:///absolute/path, with ? and # as %3F and %23"
+        )
+    if "\0" in path:
+        raise SettingsError("the registry's location holds a NUL character")
+    return Path(path)

@@ -1,0 +1,265 @@
+"""The single-file form is written in one way, and a file written in another way is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import struct
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundles import toy_bundle
+from mlembed.bundle.bundle import sha256, write_directory
+from mlembed.bundle.manifest import SIGNATURE
+from mlembed.bundle.single import read_bundle, read_single, write_bundle, write_single
+from mlembed.errors import BundleError, IntegrityError, MlembedError
+from processes import run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOY = toy_bundle()
+SIGNED = dataclasses.replace(TOY, signature=b'{"signed":"by somebody"}')
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a single file with the toy bundle."""
+    write_single(TOY, tmp_path / "toy.mlb")
+    return tmp_path / "toy.mlb"
+
+
+@pytest.mark.parametrize("bundle", [TOY, SIGNED], ids=["unsigned", "signed"])
+def test_single_file_holds_the_bundle(tmp_path: Path, bundle: object) -> None:
+    """What was written comes back byte for byte, and twice the same is the same file."""
+    for name in ("a.mlb", "b.mlb"):
+        write_single(bundle, tmp_path / name)  # type: ignore[arg-type]  # one of two bundles
+
+    assert read_single(tmp_path / "a.mlb") == bundle
+    assert read_bundle(tmp_path / "a.mlb", TOY.id) == bundle
+    assert (tmp_path / "a.mlb").read_bytes() == (tmp_path / "b.mlb").read_bytes()
+    assert not [item for item in tmp_path.iterdir() if item.suffix != ".mlb"]
+
+
+def test_single_file_is_a_zip_for_others(path: Path) -> None:
+    """Any tool can look into it and check it; the manifest comes first."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["manifest.json", *sorted(TOY.files)]
+        assert all(item.compress_type == zipfile.ZIP_STORED for item in archive.infolist())
+        assert archive.read("model.onnx") == TOY.files["model.onnx"]
+
+
+def test_bundle_is_read_and_written_in_both_forms(tmp_path: Path) -> None:
+    """The name tells which, and a directory is the same bundle."""
+    write_bundle(SIGNED, tmp_path / "x.mlb")
+    write_bundle(SIGNED, tmp_path / "x")
+    link = tmp_path / "link.mlb"
+    link.symlink_to(tmp_path / "x.mlb")
+
+    assert (tmp_path / "x").is_dir()
+    for place in (tmp_path / "x.mlb", tmp_path / "x", link):
+        assert read_bundle(place) == SIGNED
+
+
+def test_write_never_overwrites(path: Path) -> None:
+    """A file that is there is left as it is."""
+    before = path.read_bytes()
+    with pytest.raises(BundleError, match="File exists; name a new file"):
+        write_single(SIGNED, path)
+    assert path.read_bytes() == before
+    with pytest.raises(BundleError, match="cannot write the bundle to"):
+        write_single(TOY, path / "below" / "a.mlb")
+
+
+def test_another_bundle_than_was_asked_for_is_refused(path: Path) -> None:
+    """The id that was asked for is compared before anything else is read."""
+    with pytest.raises(IntegrityError, match=r"sha256 is .*, expected 000000000000"):
+        read_single(path, "0" * 64)
+
+
+def rezipped(
+    members: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED, comment: bytes = b""
+) -> bytes:
+    """Return an archive as Python's own library writes it."""
+    sink = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names that stand twice are the point
+        with zipfile.ZipFile(sink, "w", compression) as archive:
+            archive.comment = comment
+            for name, data in members:
+                archive.writestr(zipfile.ZipInfo(name), data, compression)
+    return sink.getvalue()
+
+
+MEMBERS = [("manifest.json", TOY.manifest_bytes), *sorted(TOY.files.items())]
+
+
+def edited(data: bytes, edit: Callable[[bytearray], None]) -> bytes:
+    """Return *data* after *edit* had its way with it."""
+    changed = bytearray(data)
+    edit(changed)
+    return bytes(changed)
+
+
+def _written() -> bytes:
+    path = Path(tempfile.gettempdir()) / f"mlembed-{os.getpid()}.mlb"
+    try:
+        write_single(TOY, path)
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+GOOD = _written()
+TABLE = GOOD.index(b"PK\1\2")
+SECOND = GOOD.index(b"PK\3\4", 10)
+
+
+def _set(data: bytes, at: int, value: bytes) -> bytes:
+    return data[:at] + value + data[at + len(value) :]
+
+
+HOSTILE = {
+    "empty": b"",
+    "short": b"PK\5\6",
+    "no archive": b"x" * 10_000,
+    "an empty archive": rezipped([]),
+    "made by another tool": rezipped(MEMBERS),
+    "compressed": rezipped(MEMBERS, zipfile.ZIP_DEFLATED),
+    "a bomb": rezipped([*MEMBERS, ("card.md", b"0" * 30_000_000)], zipfile.ZIP_DEFLATED),
+    "a name twice": rezipped([*MEMBERS, MEMBERS[1]]),
+    "a file more": rezipped([*MEMBERS, ("extra.txt", b"x")]),
+    "a path upwards": rezipped([*MEMBERS, ("../evil", b"x")]),
+    "an absolute path": rezipped([*MEMBERS, ("/etc/evil", b"x")]),
+    "a comment": rezipped(MEMBERS, comment=b"hidden"),
+    "many files": rezipped([*MEMBERS, *((f"f{n}", b"") for n in range(70_000 // 100))]),
+    "without its manifest": rezipped(MEMBERS[1:]),
+    "data in front": b"#!/bin/sh\n" + GOOD,
+    "data behind": GOOD + b"x",
+    "cut": GOOD[:-1],
+    "cut in the middle": GOOD[: len(GOOD) // 2],
+    "a gap": GOOD[:SECOND] + b"hidden" + GOOD[SECOND:],
+    "encrypted, says the table": _set(GOOD, TABLE + 8, b"\1\0"),
+    "encrypted, says the header": _set(GOOD, 6, b"\1\0"),
+    "compressed, says the table": _set(GOOD, TABLE + 10, b"\10\0"),
+    "compressed, says the header": _set(GOOD, 8, b"\10\0"),
+    "another name in the header": _set(GOOD, 30, b"Manifest.json"),
+    "another name in the table": _set(GOOD, TABLE + 46, b"Manifest.json"),
+    "another length in the header": _set(GOOD, 18, b"\1\0\0\0\1\0\0\0"),
+    "another length in the table": _set(GOOD, TABLE + 20, b"\1\0\0\0\1\0\0\0"),
+    "lengths that differ": _set(GOOD, TABLE + 20, b"\1\0\0\0"),
+    "a huge length": _set(GOOD, TABLE + 20, b"\xff\xff\xff\xff\xff\xff\xff\xff"),
+    "an offset elsewhere": _set(GOOD, TABLE + 42, b"\1\0\0\0"),
+    "an offset behind the end": _set(GOOD, TABLE + 42, b"\xff\xff\xff\x7f"),
+    "another date": _set(GOOD, 10, b"\1\1"),
+    "an executable": _set(GOOD, TABLE + 38, b"\0\0\xed\x81"),
+    "a symbolic link": _set(GOOD, TABLE + 38, b"\0\0\xff\xa1"),
+    "an extra field": _set(GOOD, 28, b"\4\0"),
+    "a table elsewhere": _set(GOOD, len(GOOD) - 6, struct.pack("<I", 0)),
+    "a larger table": _set(GOOD, len(GOOD) - 10, struct.pack("<I", 2**31)),
+    "more entries": _set(GOOD, len(GOOD) - 14, b"\5\0\5\0"),
+    "another disk": _set(GOOD, len(GOOD) - 18, b"\1\0"),
+    "another order": rezipped([MEMBERS[1], MEMBERS[0], *MEMBERS[2:]]),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_single_file_refuses(what: str, tmp_path: Path) -> None:
+    """Whatever hides, repeats, lies or is missing is refused, and nothing is written anywhere."""
+    path = tmp_path / "toy.mlb"
+    path.write_bytes(HOSTILE[what])
+
+    with pytest.raises(IntegrityError, match=r"is not as mlembed writes a bundle|is not listed"):
+        read_single(path)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden.json", "reference.json", "manifest.json"])
+def test_single_file_refuses_changed_contents(path: Path, name: str) -> None:
+    """A changed bit in any file is a changed file."""
+    data = path.read_bytes()
+    contents = dict(MEMBERS)[name]
+    at = data.index(contents) + len(contents) // 2
+    path.write_bytes(_set(data, at, bytes([data[at] ^ 1])))
+
+    with pytest.raises(MlembedError):
+        read_single(path, TOY.id)
+
+
+def test_single_file_refuses_oversized_parts(tmp_path: Path) -> None:
+    """Manifest and signature are measured before they are read."""
+    large = dataclasses.replace(TOY, signature=b"x" * 300_000)
+    write_single(large, tmp_path / "a.mlb")
+    with pytest.raises(IntegrityError, match=f"{SIGNATURE} is larger than 262144 bytes"):
+        read_single(tmp_path / "a.mlb")
+
+    large = dataclasses.replace(TOY, manifest_bytes=b" " * 1_100_000)
+    write_single(large, tmp_path / "b.mlb")
+    with pytest.raises(IntegrityError, match=r"manifest\.json is larger than 1048576 bytes"):
+        read_single(tmp_path / "b.mlb")
+
+
+def test_single_file_refuses_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe, a device or nothing at all is an error at once."""
+    os.mkfifo(tmp_path / "pipe.mlb")
+    for path in (tmp_path / "pipe.mlb", tmp_path / "none.mlb", Path("/dev/zero")):
+        with pytest.raises(BundleError):
+            read_single(path)
+    write_directory(TOY, tmp_path / "folder.mlb")
+    with pytest.raises(BundleError, match="Is a directory"):
+        read_single(tmp_path / "folder.mlb")
+    assert read_bundle(tmp_path / "folder.mlb") == TOY
+
+
+@given(at=st.integers(0, len(GOOD) - 1), bit=st.integers(0, 7))
+def test_no_bit_of_it_is_free(at: int, bit: int) -> None:
+    """Every bit of the file is either checked or makes it another file than was asked for."""
+    path = Path(tempfile.gettempdir()) / f"bit-{os.getpid()}.mlb"
+    path.write_bytes(_set(GOOD, at, bytes([GOOD[at] ^ 1 << bit])))
+    try:
+        with pytest.raises(MlembedError):
+            read_single(path, TOY.id)
+    finally:
+        path.unlink()
+
+
+LARGE = """
+    import dataclasses, os, sys
+    from pathlib import Path
+    sys.path.insert(0, "tests")
+    from bundles import toy_bundle
+    from mlembed.bundle.bundle import pack
+    from mlembed.bundle.single import read_single, write_single
+
+    path = Path(sys.argv[1])
+    toy = toy_bundle()
+    if not path.exists():
+        model = os.urandom(2**20) * 100
+        write_single(pack(toy.manifest, {**toy.files, "model.onnx": model}), path)
+    else:
+        peak = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
+        before = peak()
+        read_single(path)
+        print(peak() - before)
+"""
+
+
+def test_large_file_is_read_without_copies(tmp_path: Path) -> None:
+    """A bundle of 100 MB takes hardly more memory than that."""
+    run_script(LARGE, tmp_path / "large.mlb")
+
+    assert 90 < float(run_script(LARGE, tmp_path / "large.mlb")) < 110
+
+
+def test_ids_do_not_depend_on_the_form(path: Path) -> None:
+    """The id is the manifest's digest, wherever it lies."""
+    assert read_single(path).id == sha256(TOY.manifest_bytes)

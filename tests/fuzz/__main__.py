@@ -1,0 +1,95 @@
+"""Fuzz the parsers of bytes that come from elsewhere.
+
+    python -m tests.fuzz [TARGET...] [--seconds 60] [--findings DIRECTORY]
+
+The seconds are shared among the targets, each in a process of its own. What makes a target raise
+anything but mlembed's errors is written to a file, and the exit code is 1; 2 where atheris, which
+mutates under coverage, is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1])]
+
+_MAX_BYTES = 100_000
+
+
+def main() -> int:
+    """Run every target in a process, or the one that this process is for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("targets", nargs="*", metavar="TARGET")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of all targets together")
+    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        sys.stderr.write("atheris is not installed; pip install -e '.[dev]'\n")
+        return 2
+    if options.child:
+        return _fuzz(options.child, options.seconds, options.findings)
+    from fuzz.targets import TARGETS
+
+    if unknown := set(options.targets) - TARGETS.keys():
+        parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {[*TARGETS]}")
+    names = options.targets or [*TARGETS]
+    options.findings.mkdir(parents=True, exist_ok=True)
+    seconds = max(1.0, options.seconds / len(names))
+    failed = [name for name in names if not _child(name, seconds, options.findings)]
+    found = sorted(options.findings.glob("*"))
+    for path in found:
+        sys.stdout.write(f"{path}: {path.read_bytes()[:200]!r}\n")
+    sys.stdout.write(f"{len(names)} targets, {len(failed)} failed{': ' * bool(failed)}")
+    sys.stdout.write(f"{', '.join(failed)}\n")
+    return int(bool(failed))
+
+
+def _child(name: str, seconds: float, findings: Path) -> bool:
+    options = ("--child", name, "--seconds", str(seconds), "--findings", str(findings))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds * 3 + 120,
+    )
+    executed = [line for line in done.stderr.splitlines() if line.startswith("stat::number_of")]
+    sys.stdout.write(f"{name}: {' '.join(executed) or 'nothing was executed'}\n")
+    if done.returncode:
+        sys.stdout.write(done.stderr[-3000:] + "\n")
+    return done.returncode == 0
+
+
+def _fuzz(name: str, seconds: float, findings: Path) -> int:
+    import atheris
+
+    with atheris.instrument_imports(include=["mlembed"]):
+        from fuzz.targets import TARGETS, run
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(TARGETS[name][1]):
+            (Path(corpus) / f"seed-{number}").write_bytes(seed)
+        atheris.Setup(
+            [
+                "fuzz",
+                corpus,
+                f"-max_total_time={max(1, round(seconds))}",
+                f"-max_len={_MAX_BYTES}",
+                "-timeout=10",
+                "-rss_limit_mb=1024",
+                "-print_final_stats=1",
+                f"-artifact_prefix={findings}/{name}-",
+            ],
+            lambda data: run(name, data),
+        )
+        atheris.Fuzz()  # ends the process
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
