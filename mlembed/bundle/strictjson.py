@@ -1,4 +1,8 @@
-"""Read JSON that decides what runs: no duplicate keys, no NaN, no surprises in size or depth."""
+"""Read JSON that decides what runs: no duplicate keys, no NaN, no surprises in size or depth.
+
+No bytes take more than linear time or the host's stack, whatever limits of Python the host has
+raised; and nothing is written that would be refused when it is read.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,8 @@ def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
     """Parse *data*, naming *place* in errors.
 
     Raises:
-        BundleError: If it is too large, too deep, not UTF-8 JSON, repeats a key or holds NaN.
+        BundleError: If it is too large, too deep, not UTF-8 JSON, repeats a key, or holds NaN, an
+            endless integer, NUL or half a surrogate pair.
     """
     if len(data) > max_bytes:
         raise BundleError(f"{place} is larger than {max_bytes} bytes; it is refused unread")
@@ -50,16 +55,18 @@ def dumps(value: Any) -> bytes:
     """Write *value* the one way that digests rely on: sorted keys, no spaces, UTF-8.
 
     Raises:
-        BundleError: If it holds NaN, an infinity or half a surrogate pair, which JSON cannot.
+        BundleError: If it holds what JSON cannot, such as NaN, or what `loads` refuses.
     """
     try:
-        return json.dumps(
+        data = json.dumps(
             value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
     except UnicodeEncodeError:
         raise BundleError("a text holds half a surrogate pair; clean it before packing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"a value is no JSON: {error}; leave it out or set it to None") from error
+    loads(data, "a value that is to be packed")
+    return data
 
 
 def _require_shallow(text: str) -> None:

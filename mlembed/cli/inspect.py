@@ -44,10 +44,15 @@ def inspect(
 
 def find_bundle(ref: str, registry: str) -> Bundle:
     """Return the verified bundle that *ref* names: a reference, a directory or a single file."""
-    if (Path(ref) / "manifest.json").is_file() or "/" in ref or ref.endswith(SUFFIX):
+    if is_path(ref):
         return read_bundle(Path(ref))
     store = registry_of(registry)
     return store.fetch(store.resolve(parse_ref(ref)))
+
+
+def is_path(ref: str) -> bool:
+    """Tell whether *ref* names a directory or a single file, and not what a registry holds."""
+    return (Path(ref) / "manifest.json").is_file() or "/" in ref or ref.endswith(SUFFIX)
 
 
 def _show(bundle: Bundle) -> None:

@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlembed.bundle.bundle import read_directory
 from mlembed.bundle.keys import Signer
 from mlembed.bundle.manifest import SIGNATURE
 from mlembed.bundle.signature import signed
+from mlembed.bundle.single import SUFFIX, write_single
 from mlembed.bundle.trust import Trust
-from mlembed.cli.inspect import find_bundle
+from mlembed.cli.inspect import find_bundle, is_path
 from mlembed.cli.keys import PasswordOption, password_of
-from mlembed.cli.options import JsonOption, RegistryOption
+from mlembed.cli.options import JsonOption, RegistryOption, registry_of
 from mlembed.cli.output import say, show_json
-from mlembed.errors import BundleError, IntegrityError
+from mlembed.errors import BundleError, IntegrityError, SettingsError
 from mlembed.registry.files import replace
+from mlembed.registry.pointer import parse_ref
 from mlembed.settings import default_settings
+
+if TYPE_CHECKING:
+    from mlembed.bundle.bundle import Bundle
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(help="Bundle directory.")],
-    key: Annotated[Path, typer.Option("--key", help="Private key, as `mlembed keys new` makes.")],
+    bundle: Annotated[
+        str, typer.Argument(help="name@alias, name@version, bundle directory or .mlb file.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="Private key, as `mlembed keys new` makes; MLEMBED_SIGNING_KEY by default.",
+            show_default=False,
+        ),
+    ] = "",
     password_env: PasswordOption = "",
+    registry: RegistryOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Sign a bundle, after its bytes are verified; the signature there is replaced."""
-    signer = Signer.read(key, password_of(password_env))
-    found = signed(read_directory(bundle), signer)
-    try:
-        replace(bundle / SIGNATURE, found.signature)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write {bundle / SIGNATURE}: {error.strerror}; sign a copy that is writable"
-        ) from error
+    settings = default_settings()
+    if not (key or settings.signing_key):
+        raise SettingsError("no key to sign with: give --key or MLEMBED_SIGNING_KEY")
+    password = password_of(password_env) or settings.signing_password
+    signer = Signer.read(key or settings.signing_key, password)
+    found = signed(find_bundle(bundle, registry), signer)
+    if is_path(bundle):
+        _write(found, Path(bundle))
+    else:
+        store = registry_of(registry)
+        store.sign(store.resolve(parse_ref(bundle)), found.signature)
     if as_json:
         title = found.manifest.title
         show_json({"bundle": title, "bundle_id": found.id, "key_id": signer.key_id})
     else:
         say(f"{found.manifest.title} is signed by the key {signer.key_id}")
+
+
+def _write(bundle: Bundle, path: Path) -> None:
+    """Put the signature of *bundle* into its directory or its single file."""
+    try:
+        if path.is_dir():
+            replace(path / SIGNATURE, bundle.signature)
+            return
+        fresh = path.with_name(f".{uuid.uuid4().hex}{SUFFIX}")
+        write_single(bundle, fresh)
+        fresh.replace(path)
+    except OSError as error:
+        raise BundleError(
+            f"cannot write {path}: {error.strerror}; sign a copy that is writable"
+        ) from error
 
 
 def verify(

@@ -180,7 +180,7 @@ def test_manifest_refuses_file_names_that_leave_the_bundle(path: Any) -> None:
     """A file's name is one plain word, on every operating system."""
     files = [*json.loads(toy_bundle().manifest_bytes)["files"], file_entry(path)]
 
-    with pytest.raises(BundleError, match="files must be 1 to 15, each once, named"):
+    with pytest.raises(BundleError, match=r"files must be 1 to 15, each once, named|NUL"):
         Manifest.from_bytes(changed(files=files))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from mlembed.bundle import strictjson
 from mlembed.errors import BundleError
 from processes import run_script
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -50,7 +51,11 @@ def test_strictjson_writes_one_way() -> None:
         (b"-Infinity", "-Infinity is not JSON"),
         (b"1e999", "too large for a double"),
         (b"-1e999", "too large for a double"),
-        (b"9" * 5_000, "x is not the JSON"),
+        (b"9" * 101, "an integer has too many digits"),
+        (b'"\\ud800"', "NUL or half a surrogate pair"),
+        (b'["\\uDfFf\\ud800"]', "NUL or half a surrogate pair"),
+        (b'{"\\udc00":1}', "NUL or half a surrogate pair"),
+        (b'[{"a":"\\u0000"}]', "NUL or half a surrogate pair"),
         (b"[" * 200_000, "nested deeper than 64 levels"),
         (b'{"a":' * 200_000, "nested deeper than 64 levels"),
         (b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
@@ -91,7 +96,27 @@ def test_strictjson_loads_or_refuses_any_bytes(data: bytes) -> None:
     assert value == json.loads(data)
 
 
-@pytest.mark.parametrize("value", [float("nan"), {"a": [float("inf")]}, "\ud800"], ids=repr)
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list, *depth* of them."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        {"a": [float("inf")]},
+        "\ud800",
+        "\0",
+        10**100,
+        nested(65),
+        nested(100_000),
+    ],
+    ids=lambda value: repr(value)[:20] if not isinstance(value, list) else "nested",
+)
 def test_strictjson_refuses_to_write_what_it_cannot_read(value: Any) -> None:
     """A bundle is never packed with what no JSON can hold."""
     with pytest.raises(BundleError):
@@ -101,12 +126,39 @@ def test_strictjson_refuses_to_write_what_it_cannot_read(value: Any) -> None:
 def test_strictjson_counts_only_brackets_that_nest() -> None:
     """Depth is what is open at once; brackets in texts, and many beside each other, are nothing."""
     value = {"wide": [[n] for n in range(500)], "text": "[" * 500 + '\\"{' * 100}
-    deep: list[Any] = []
-    for _ in range(63):
-        deep = [deep]
 
     assert strictjson.loads(strictjson.dumps(value), "x") == value
-    assert strictjson.loads(strictjson.dumps(deep), "x") == deep
+    assert strictjson.loads(strictjson.dumps(nested(64)), "x") == nested(64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\\u0000", "\\ud800", "a whole pair: \U0001f600", 'quoted "\\" and \\', "\t\n\x1b"],
+    ids=repr,
+)
+def test_strictjson_takes_texts_that_only_look_bad(text: str) -> None:
+    """A backslash before what would be an escape is a backslash."""
+    assert strictjson.loads(strictjson.dumps({text: [text]}), "x") == {text: [text]}
+    assert strictjson.loads(json.dumps([text]).encode(), "x") == [text]
+
+
+HOSTILE_TEXTS = {
+    "a text that never ends, full of quotes": b"[" * 65 + b'"' + b'\\"' * 500_000,
+    "many texts before none that ends": b"[[]," * 33 + b'"",' * 300_000 + b'"',
+    "a million quotes": b"{}" * 65 + b'"' * 1_000_000,
+    "backslashes": b"[]" * 65 + b'"' + b"\\" * 1_000_000,
+    "a million lists": b"[" + b"[]," * 300_000 + b"[]",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
+def test_strictjson_takes_linear_time(data: bytes) -> None:
+    """A megabyte is refused at once: nobody can keep a host busy with a manifest."""
+    start = time.process_time()
+    with pytest.raises(BundleError):
+        strictjson.loads(data, "x")
+
+    assert time.process_time() - start < 5
 
 
 def test_strictjson_does_not_rely_on_the_hosts_stack() -> None:
@@ -125,3 +177,21 @@ def test_strictjson_does_not_rely_on_the_hosts_stack() -> None:
     """
 
     assert run_script(script).split() == ["refused", "refused"]
+
+
+def test_strictjson_does_not_rely_on_the_hosts_limit_of_digits() -> None:
+    """A host that reads endless integers itself is not kept busy by one of ours."""
+    script = """
+        import sys, time
+        from mlembed.bundle import strictjson
+        from mlembed.errors import BundleError
+
+        sys.set_int_max_str_digits(0)
+        start = time.process_time()
+        try:
+            strictjson.loads(b"[" + b"9" * 2_000_000 + b"]", "x")
+        except BundleError:
+            print(time.process_time() - start)
+    """
+
+    assert float(run_script(script)) < 1

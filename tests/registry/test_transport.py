@@ -169,13 +169,12 @@ def test_redirects_to_the_impossible_are_refused(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/x", "file:///x", "http://", "http://h:0/", "http://[x/", "http://h:x/", "//\0"]
+    "url", ["ftp://h/x", "file:///x", "http://h:0/", "http://[x/", "http://h:x/", "//\0", "//"]
 )
 def test_get_refuses_what_is_no_url(transport: Transport, url: str) -> None:
     """What cannot be asked for, and may come out of a document, is a registry error at once."""
-    for ask in (transport.get, lambda url, **_: transport.send("PUT", url)):
-        with pytest.raises(RegistryError, match="no http or https URL of a host that can exist"):
-            ask(url, max_bytes=1)  # type: ignore[operator]  # either
+    with pytest.raises(RegistryError, match="no http or https URL of a host that can exist"):
+        transport.get(url, max_bytes=1)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599, 999])
