@@ -13,16 +13,18 @@ from typing import Any, Literal
 
 from mlembed.bundle import strictjson
 from mlembed.columns import Column, is_finite_number
-from mlembed.errors import BundleError
+from mlembed.errors import BundleError, first_line
 from mlembed.tensors import MAX_TENSORS, Score, Tensor
 
 SCHEMA = 1
 MAX_FILES = 16
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 2**31 - 1  # what protocol buffers can hold
+MAX_BUNDLE_BYTES = 2**32 - 2**21  # so that every bundle fits into one file, .mlb, of 4 GiB
 MODEL, GOLDEN, REFERENCE = "model.onnx", "golden.json", "reference.json"
 # Beside the manifest and not listed in it, as it signs the manifest.
 SIGNATURE, MAX_SIGNATURE_BYTES = "bundle.sig.json", 256 * 1024
+_UNLISTED = ("manifest.json", SIGNATURE)
 _OWED = {MODEL: "model", GOLDEN: "golden"}
 ROLES = ("model", "golden", "reference", "card", "evaluation", "proof")
 
@@ -32,8 +34,8 @@ _DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{port}{n}" for port in ("com", "lpt") for n in "123456789"
 }
 NAME_RULE = "[a-z0-9][a-z0-9._-]{0,63}, without a '.' at the end and no device of Windows"
-_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
-_UTC = dt.timedelta()
+_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("name", "version", "created")
 _OBJECTS = ("task", "transforms", "metrics", "training", "onnx", "runtime")
@@ -125,14 +127,11 @@ class Manifest:
         data["columns"] = [column.to_json() for column in self.columns]
         data["task"] = dataclasses.asdict(self.task)
         data["files"] = [dataclasses.asdict(file) for file in self.files]
-        if self.inputs:
-            data["inputs"] = [tensor.to_json() for tensor in self.inputs]
-            data["outputs"] = [tensor.to_json() for tensor in self.outputs]
-            data["score"] = None if self.score is None else dataclasses.asdict(self.score)
-        else:
-            for name in _TENSORS:
-                del data[name]
-        return strictjson.dumps(data)
+        data["inputs"] = [tensor.to_json() for tensor in self.inputs]
+        data["outputs"] = [tensor.to_json() for tensor in self.outputs]
+        data["score"] = None if self.score is None else dataclasses.asdict(self.score)
+        absent = () if self.inputs else _TENSORS
+        return strictjson.dumps({key: data[key] for key in data if key not in absent})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -147,12 +146,15 @@ class Manifest:
             raise BundleError(
                 f"manifest.json: expected schema {SCHEMA}; a newer bundle needs a newer mlembed"
             )
-        known = {field.name for field in dataclasses.fields(cls)}
-        if "inputs" not in raw:
-            known -= {*_TENSORS}
+        absent = set() if "inputs" in raw else {*_TENSORS}
+        known = {field.name for field in dataclasses.fields(cls)} - absent
         if set(raw) != known:
-            raise BundleError(f"manifest.json: keys differ by {sorted(set(raw) ^ known)}")
+            raise BundleError(
+                f"manifest.json: keys differ by {str(sorted(set(raw) ^ known))[:200]}"
+            )
         problems = [text for text, good in _shape(raw).items() if not good]
+        if b"\\u0000" in data and any("\0" in text for text in strictjson.texts(raw)):
+            problems.append("a text holds NUL; clean the data that it came from")
         if problems:
             raise BundleError(f"manifest.json: {'; '.join(problems)}")
         try:
@@ -173,7 +175,7 @@ class Manifest:
                 values["score"] = None if raw["score"] is None else Score(**raw["score"])
             manifest = cls(**values)
         except TypeError as error:
-            raise BundleError(f"manifest.json is malformed: {error}") from error
+            raise BundleError(f"manifest.json is malformed: {first_line(error)}") from error
         manifest.check()
         return manifest
 
@@ -183,21 +185,18 @@ class Manifest:
         Raises:
             BundleError: Listing every problem.
         """
-        problems = []
-        if self.requires:
-            problems.append(f"it requires {list(self.requires)}, unknown to this mlembed")
-        if not is_name(self.name):
-            problems.append(f"the name must be {NAME_RULE}")
-        if not is_version(self.version):
-            problems.append("the version must be major.minor.patch")
-        if not is_moment(self.created):
-            problems.append("created must be a time in UTC, ISO 8601")
-        if bool(self.columns) == bool(self.inputs):
-            problems.append("columns must be there, or inputs, and not both")
-        if len({c.name for c in self.columns}) != len(self.columns):
-            problems.append("columns must be there, and each once")
-        problems += [text for text, good in _tensor_checks(self).items() if not good]
-        problems += [text for text, good in _task_checks(self.task).items() if not good]
+        columns = [column.name for column in self.columns]
+        checks = {
+            f"it requires {str([*self.requires])[:200]}, unknown to this mlembed": not self.requires,
+            f"the name must be {NAME_RULE}": is_name(self.name),
+            "the version must be major.minor.patch": is_version(self.version),
+            "created must be a time in UTC, as 2026-01-02T03:04:05+00:00": is_moment(self.created),
+            "columns must be there, or inputs, and not both": bool(columns) != bool(self.inputs),
+            "columns must be there, and each once": len(set(columns)) == len(columns),
+            **_tensor_checks(self),
+            **_task_checks(self.task),
+        }
+        problems = [text for text, good in checks.items() if not good]
         problems += _file_problems(self.files)
         if problems:
             raise BundleError(f"manifest.json: {'; '.join(problems)}")
@@ -225,9 +224,10 @@ def version_key(version: str) -> tuple[int, int, int]:
 
 
 def is_moment(text: object) -> bool:
-    """Tell whether *text* is a time in UTC, ISO 8601."""
+    """Tell whether *text* is a time in UTC to the second or finer, in ISO 8601's usual form."""
+    match = _MOMENT.fullmatch(text) if isinstance(text, str) else None
     try:
-        return isinstance(text, str) and dt.datetime.fromisoformat(text).utcoffset() == _UTC
+        return match is not None and bool(dt.datetime.fromisoformat(match[0]))
     except ValueError:
         return False
 
@@ -241,12 +241,10 @@ def _shape(raw: dict[str, Any]) -> dict[str, bool]:
     """Return what the JSON types of a manifest must be, and whether they are."""
     shape = {f"{key} must be an object": isinstance(raw[key], dict) for key in _OBJECTS}
     shape |= {f"{key} must be text": isinstance(raw[key], str) for key in _TEXTS}
-    for key, kind in _LISTS.items():
+    lists = _LISTS | (dict.fromkeys(_TENSORS[:2], dict) if "inputs" in raw else {})
+    for key, kind in lists.items():
         good = isinstance(raw[key], list) and all(isinstance(item, kind) for item in raw[key])
         shape[f"{key} must be a list of {'objects' if kind is dict else 'texts'}"] = good
-    for key in _TENSORS[:2] if "inputs" in raw else ():
-        good = isinstance(raw[key], list) and all(isinstance(item, dict) for item in raw[key])
-        shape[f"{key} must be a list of objects"] = good
     shape["score must be an object or null"] = isinstance(raw.get("score"), dict | None)
     metrics = raw["metrics"].values() if isinstance(raw["metrics"], dict) else ()
     shape["metrics must be numbers"] = all(map(is_finite_number, metrics))
@@ -285,9 +283,7 @@ def _tensor_checks(manifest: Manifest) -> dict[str, bool]:
 
 def _file_problems(files: tuple[File, ...]) -> list[str]:
     problems = []
-    named = {file.path: file for file in files if is_name(file.path)}
-    for unlisted in ("manifest.json", SIGNATURE):
-        named.pop(unlisted, None)
+    named = {f.path: f for f in files if is_name(f.path) and f.path not in _UNLISTED}
     if not 1 <= len(files) < MAX_FILES or len(named) != len(files):
         problems.append(f"files must be 1 to {MAX_FILES - 1}, each once, named {NAME_RULE}")
     for path, file in named.items():
@@ -297,6 +293,8 @@ def _file_problems(files: tuple[File, ...]) -> list[str]:
             problems.append(f"{path}: size or sha256 is malformed")
         elif file.size > MAX_FILE_BYTES:
             problems.append(f"{path}: it is larger than {MAX_FILE_BYTES} bytes, the most of ONNX")
+    if not problems and sum(file.size for file in files) > MAX_BUNDLE_BYTES:
+        problems.append(f"its files are larger than {MAX_BUNDLE_BYTES} bytes together")
     if not all(path in named and named[path].role == role for path, role in _OWED.items()):
         problems.append(f"{' and '.join(_OWED)} are owed")
     return problems

@@ -7,7 +7,9 @@ can hide between them, and two readers cannot see two different files.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import tempfile
 import zlib
@@ -113,7 +115,7 @@ def write_single(bundle: Bundle, path: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o644)
-            os.link(temporary, path)  # never over a file that is there
+            _place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -121,6 +123,23 @@ def write_single(bundle: Bundle, path: Path) -> None:
             f"cannot write the bundle to {path}: {error.strerror}; name a new file in a writable "
             "directory"
         ) from error
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Give *temporary* the name *path*, never over a file that is there."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system of a memory stick has no links
+        path.touch(exist_ok=False)
+        temporary.replace(path)
+    if os.name == "posix":
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_single(path: Path, expected_id: str | None = None) -> Bundle:
@@ -132,11 +151,17 @@ def read_single(path: Path, expected_id: str | None = None) -> Bundle:
         BundleError: If there is no readable bundle.
     """
     try:
-        with open(path.resolve(), "rb", opener=open_plain) as file:
+        found = Path(os.path.realpath(path))
+        if not stat.S_ISREG(found.stat().st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is no plain file")
+        with open(found, "rb", opener=open_plain) as file:
             return _read(file, path, expected_id)
-    except OSError as error:
+    except BundleError:
+        raise
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no path"
         raise BundleError(
-            f"{path} is no readable bundle ({error.strerror}); expected a directory with "
+            f"{path} is no readable bundle ({why}); expected a directory with "
             "manifest.json, or a .mlb file, as `mlembed train --output` writes them"
         ) from error
 
@@ -171,6 +196,9 @@ def _read(file: BinaryIO, path: Path, expected_id: str | None) -> Bundle:
     ]
     if [*members] != order:
         raise _refused(path, "its files are in another order")
+    whole = {**bundle.files, _MANIFEST: bundle.manifest_bytes, SIGNATURE: signature}
+    if any(zlib.crc32(whole[name]) != member.crc for name, member in members.items()):
+        raise _refused(path, "a checksum is wrong, so that other tools would refuse it")
     return bundle
 
 

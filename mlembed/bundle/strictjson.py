@@ -21,8 +21,8 @@ _MAX_DEPTH = 64
 _MAX_DIGITS = 100
 # Possessive, and matched where the last one ended: no text makes it go back or look twice.
 _TO_BRACKET = re.compile(r'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+")*+([][{}])', re.DOTALL)
-_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-_UNFIT = re.compile("[\0\ud800-\udfff]")
+_HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
@@ -30,7 +30,7 @@ def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
 
     Raises:
         BundleError: If it is too large, too deep, not UTF-8 JSON, repeats a key, or holds NaN, an
-            endless integer, NUL or half a surrogate pair.
+            endless integer or half a surrogate pair.
     """
     if len(data) > max_bytes:
         raise BundleError(f"{place} is larger than {max_bytes} bytes; it is refused unread")
@@ -44,8 +44,8 @@ def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
             parse_float=_finite,
             parse_int=_integer,
         )
-        if _ESCAPED.search(text) and any(map(_UNFIT.search, _texts(value))):
-            raise ValueError("a text holds NUL or half a surrogate pair")
+        if _HALF_ESCAPED.search(text) and any(map(_HALF.search, texts(value))):
+            raise ValueError("a text holds half a surrogate pair")
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{place} is not the JSON it should be: {error}") from error
     return value
@@ -69,6 +69,19 @@ def dumps(value: Any) -> bytes:
     return data
 
 
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text and key in what `loads` returned."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, list):
+            rest += item
+        elif isinstance(item, dict):
+            rest += [*item, *item.values()]
+
+
 def _require_shallow(text: str) -> None:
     """Refuse brackets in brackets beyond what any document of ours needs.
 
@@ -85,19 +98,6 @@ def _require_shallow(text: str) -> None:
         depth += 1 if found[1] in "[{" else -1
         if depth > _MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text and key in *value*."""
-    rest = [value]
-    while rest:
-        item = rest.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, list):
-            rest += item
-        elif isinstance(item, dict):
-            rest += [*item, *item.values()]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from mlembed.training.progress import Progress as StepProgress
 
 _WIDTH = 120
+# Escapes and returns, and what turns the direction of writing; lines and tabs may be.
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -32,12 +36,17 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str) -> None:
     """Print *text* as it is."""
-    console().print(text, markup=False)
+    console().print(printable(text), markup=False)
+
+
+def printable(text: str) -> str:
+    """Return *text* with what would steer the terminal written out, as a bundle's may be hostile."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def warn(text: str) -> None:
     """Print *text* on standard error."""
-    console(stderr=True).print(text, markup=False, style="yellow")
+    console(stderr=True).print(printable(text), markup=False, style="yellow")
 
 
 def show_json(value: Any) -> None:
@@ -48,6 +57,7 @@ def show_json(value: Any) -> None:
 def show_table(head: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """Print *rows* under *head*; numbers right, text left."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    table.show_header = any(head)
     lines = [list(row) for row in rows]
     for position, name in enumerate(head):
         numeric = all(isinstance(line[position], (int, float)) for line in lines)
@@ -55,7 +65,7 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[Any]], title: str = 
             name, justify="right" if lines and numeric else "left", overflow="fold", style=None
         )
     for line in lines:
-        table.add_row(*(_escape(_text(cell)) for cell in line))
+        table.add_row(*(Text(printable(_text(cell))) for cell in line))
     console().print(table)
 
 
@@ -116,7 +126,3 @@ def _text(cell: Any) -> str:
     if isinstance(cell, float):
         return f"{cell:.4g}"
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

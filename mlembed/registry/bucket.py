@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
-from mlembed.errors import IntegrityError, MissingExtraError, NotFoundError, RegistryError
+from mlembed.errors import MissingExtraError, NotFoundError, RegistryError
 from mlembed.registry.credentials import require_origin
 from mlembed.registry.faults import TransientError
 from mlembed.registry.sigv4 import SigV4, bucket_of, keys_of
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from mlembed.registry.transport import Transport
     from mlembed.settings import Settings
 
-_MAX_REFUSAL_BYTES = 64 * 1024
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
 _MAX_PAGES = 1_000  # a million names; without an end, a broken server would be asked for ever
 _MAX_REFRESHED_BYTES = 5 * 1024 * 1024 * 1024  # the most that one request may store
@@ -69,13 +68,8 @@ class BucketStore(WebStore):
 
     def poll(self, path: str, max_bytes: int, etag: str) -> Polled:
         """Return the file at *path* unless it is still the one that *etag* stood for."""
-        with self._reading():  # that there is no such file is said in more bytes than it may have
-            found = super().poll(path, max(max_bytes, _MAX_REFUSAL_BYTES), etag)
-        if len(found.data or b"") > max_bytes:
-            raise IntegrityError(
-                f"{self}/{path} has more than {max_bytes} bytes: not what was written; publish again"
-            )
-        return found
+        with self._reading():
+            return super().poll(path, max_bytes, etag)
 
     def download(self, path: str, file: File, sink: BinaryIO) -> bool:
         """Write the file at *path*, which must be *file*, into *sink*; tell whether it is there."""
@@ -224,7 +218,7 @@ class BucketStore(WebStore):
             client["root_certificate"] = _certificates(self._ca_file)
         return S3Store(
             self.bucket.name,
-            endpoint=self.bucket.endpoint,
+            aws_endpoint_url_s3=self.bucket.endpoint,  # beats the environment's
             region=self.bucket.region,
             virtual_hosted_style_request=self.bucket.in_host,
             conditional_put="etag",

@@ -7,7 +7,6 @@ the URLs of stores are signed. What a process connected, its forked child closes
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import weakref
 from collections import deque
@@ -87,6 +86,8 @@ class Connections:
         self._timeout_seconds = timeout_seconds
         self._idle: deque[Connection] = deque()
         self._closed = False
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._proxies: Mapping[str, str] | None = None
         weakref.finalize(self, _trim, self._idle, 0)
 
     @contextlib.contextmanager
@@ -153,13 +154,13 @@ class Connections:
     def _connection(self, origin: str, url: httpx.URL) -> Connection:
         import httpx
 
-        proxy = _proxy(origin, self._proxies)
-        tls = self._tls if url.scheme == "https" else self._no_tls
+        proxy = _proxy(origin, self._environment())
+        tls = self._context(url.scheme)
         limits = httpx.Limits(max_connections=1)
         try:
             through = None
             if proxy is not None:
-                secured = self._tls if proxy.startswith("https://") else None
+                secured = self._context("https") if proxy.startswith("https://") else None
                 through = httpx.Proxy(proxy, ssl_context=secured)
             transport = httpx.HTTPTransport(
                 verify=tls, trust_env=False, limits=limits, proxy=through
@@ -172,8 +173,24 @@ class Connections:
             ) from None
         return Connection(origin, transport, proxied=proxy is not None)
 
-    @functools.cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def _environment(self) -> Mapping[str, str]:
+        from urllib.request import getproxies
+
+        if self._proxies is None:
+            self._proxies = getproxies()
+        return self._proxies
+
+    def _context(self, scheme: str) -> ssl.SSLContext:
+        import ssl
+
+        # Not a cached_property: before Python 3.12 that holds a lock. Twice does no harm.
+        if scheme not in self._contexts:
+            # Without TLS: one that trusts nobody, and costs nothing.
+            plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._contexts[scheme] = self._trust() if scheme == "https" else plain
+        return self._contexts[scheme]
+
+    def _trust(self) -> ssl.SSLContext:
         import ssl
 
         import httpx
@@ -188,18 +205,6 @@ class Connections:
                 f"cannot read certificates from {what}: {error.strerror or type(error).__name__}; "
                 "expected a PEM file"
             ) from error
-
-    @functools.cached_property
-    def _no_tls(self) -> ssl.SSLContext:
-        import ssl
-
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and costs nothing
-
-    @functools.cached_property
-    def _proxies(self) -> Mapping[str, str]:
-        from urllib.request import getproxies
-
-        return getproxies()
 
 
 def _proxy(origin: str, proxies: Mapping[str, str]) -> str | None:

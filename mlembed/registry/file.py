@@ -11,7 +11,8 @@ from mlembed.registry.tree import TreeRegistry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlembed.registry.pointer import Ref
+    from mlembed.bundle.manifest import File
+    from mlembed.registry.pointer import Ref, Target
 
 
 class FileRegistry(TreeRegistry):
@@ -23,6 +24,13 @@ class FileRegistry(TreeRegistry):
     def __init__(self, root: Path) -> None:
         super().__init__(Directory(root))
         self.root = root
+
+    def contents(self, target: Target, file: File) -> bytes:
+        """Return the contents of a file of *target*, read once into memory of their size."""
+        data = self.blob(target, file.sha256, file.size)
+        if data is None:
+            raise FileNotFoundError(file.path)
+        return data
 
     def unknown(self, ref: Ref) -> NoReturn:
         """Say that there is no *ref*, and what there is."""

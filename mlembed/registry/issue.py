@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import getpass
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from mlembed.registry.pointer import MAX_TEXT, Pointer
@@ -49,12 +47,16 @@ class Issuer:
             issued=now.isoformat(timespec="seconds"),
             expires=expires,
             action=action,
-            by=(self.by or _whoever())[:MAX_TEXT],
+            by=(self.by or whoever())[:MAX_TEXT],
             reason=reason,
         )
 
 
-def _whoever() -> str:
+def whoever() -> str:
+    """Return who runs this process, as this machine knows them: `user@host`."""
+    import getpass  # hosts start without
+    import socket
+
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import io
 from typing import TYPE_CHECKING, NoReturn
 
 from mlembed.bundle.manifest import (
@@ -73,20 +75,24 @@ class Registry(Holdings):
             IntegrityError: If its bytes are not those that were published, or are gone.
             RegistryError: If it cannot be read.
         """
-
-        def read(file: File) -> bytes:
-            data = self.blob(target, file.sha256, file.size)
-            if data is None:
-                raise FileNotFoundError(file.path)
-            return data
-
         return assemble(
             target,
             str(self),
             self.blob(target, target.bundle_id, MAX_MANIFEST_BYTES),
-            read,
+            functools.partial(self.contents, target),
             self.signature(target),
         )
+
+    def contents(self, target: Target, file: File) -> bytes:
+        """Return the contents of a file of *target*, which `fetch` verifies.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        sink = io.BytesIO()
+        if not self.download(target, file, sink):
+            raise FileNotFoundError(file.path)
+        return sink.getvalue()  # the buffer's own bytes, without a copy
 
     def manifest(self, target: Target) -> Manifest:
         """Return the verified manifest of *target*, without its files.

@@ -16,7 +16,7 @@ import abc
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mlembed.bundle.bundle import sha256
-from mlembed.errors import RegistryError
+from mlembed.errors import IntegrityError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +80,13 @@ class Store(abc.ABC):
         if data is not None:
             sink.write(data)
         return data is not None
+
+    def holds(self, path: str, file: File, data: bytes) -> bool:  # noqa: ARG002
+        """Tell whether the file at *path*, which must be *file*, is *data*."""
+        try:
+            return self.read(path, len(data)) == data
+        except IntegrityError:
+            return False
 
     def create(self, path: str, data: bytes) -> bool:  # noqa: ARG002  see the class
         """Write *path* unless it exists; return whether this call made it."""

@@ -13,6 +13,7 @@ from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import sha256
 from mlembed.bundle.manifest import (
     MAX_SIGNATURE_BYTES,
+    File,
     is_name,
     is_sha256,
     is_version,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.bundle.manifest import File
     from mlembed.registry.pointer import Pointer, Target
 
 _MAX_RECORD_BYTES = 4096
@@ -125,11 +125,12 @@ class TreeRegistry(Registry):
         """Store *bundle* under its version; return whether the version is new."""
         name, version = bundle.manifest.name, bundle.manifest.version
         for data in (*bundle.files.values(), bundle.manifest_bytes):
-            path = _blob(name, sha256(data))
+            file = File(path="", size=len(data), sha256=sha256(data), role="")
+            path = _blob(name, file.sha256)
             if self.store.create(path, data):
                 continue
             self.store.refresh(path)  # or else it might be collected before the version is there
-            if self.store.read(path, len(data)) != data:
+            if not self.store.holds(path, file, data):
                 self.store.replace(path, data)  # it was damaged, and its name says what it was
         record = strictjson.dumps({"bundle_id": bundle.id, "version": version})
         if bundle.signature:

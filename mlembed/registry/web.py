@@ -6,6 +6,7 @@ as a web server need not list directories.
 
 from __future__ import annotations
 
+import tempfile
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import SplitResult, quote, urlunsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlembed.registry.transport import Response
     from mlembed.settings import Settings
 
+_MAX_REFUSAL_BYTES = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,12 +51,14 @@ class WebStore(Store):
 
     def poll(self, path: str, max_bytes: int, etag: str) -> Polled:
         """Return the file at *path* unless it is still the one that *etag* stood for."""
-        response = self._transport.get(self._place(path), max_bytes=max_bytes, etag=etag)
+        # That there is no such file may be said in more bytes than it may have.
+        most = max(max_bytes, _MAX_REFUSAL_BYTES)
+        response = self._transport.get(self._place(path), max_bytes=most, etag=etag)
         if response.status == HTTPStatus.NOT_MODIFIED and etag:
             return Polled(None, etag, unchanged=True)
         if response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
             return Polled(None)
-        _require_whole(response, f"{self}/{path}")
+        _require_whole(response, f"{self}/{path}", max_bytes)
         return Polled(response.body, response.headers.get("etag", ""))
 
     def download(self, path: str, file: File, sink: BinaryIO) -> bool:
@@ -66,6 +70,14 @@ class WebStore(Store):
         except NotFoundError:
             return False
         return True
+
+    def holds(self, path: str, file: File, data: bytes) -> bool:  # noqa: ARG002
+        """Tell whether the file at *path* is *file*, without holding it in memory."""
+        with tempfile.TemporaryFile() as sink:
+            try:
+                return self.download(path, file, sink)
+            except IntegrityError:
+                return False
 
     def listing(self, folder: str) -> Iterator[Listed]:
         """Yield the names in *folder*, from the index; their sizes and ages are not known."""
@@ -130,9 +142,13 @@ def transport_for(
     )
 
 
-def _require_whole(response: Response, place: str) -> None:
+def _require_whole(response: Response, place: str, max_bytes: int) -> None:
     if response.status != HTTPStatus.OK:
         raise RegistryError(f"{place} is answered with {response.status}, expected 200")
+    if len(response.body) > max_bytes:
+        raise IntegrityError(
+            f"{place} has more than {max_bytes} bytes: not what was written; publish again"
+        )
 
 
 def _parts(index: dict[str, Any]) -> list[Any]:

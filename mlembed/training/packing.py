@@ -24,6 +24,7 @@ from mlembed.serving.loading import Served, Serving
 from mlembed.settings import Settings
 from mlembed.telemetry.profiles import reference_profile
 from mlembed.training.card import write_card
+from mlembed.training.origin import origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,6 +86,7 @@ def pack_candidate(
             "metric": trainer.metric,
             "seed": trainer.seed,
             "python": platform.python_version(),
+            **origin(),
             "libraries": _libraries(),
         },
         onnx={

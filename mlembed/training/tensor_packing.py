@@ -25,6 +25,7 @@ from mlembed.settings import Settings
 from mlembed.tensors import Score
 from mlembed.training.examples import made_up
 from mlembed.training.onnxfile import read_onnx
+from mlembed.training.origin import origin
 from mlembed.training.packing import OLDEST_RUNTIME
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def pack(
             "description": description,
             "golden calls": "given" if examples else "made up",
             "python": platform.python_version(),
+            **origin(),
             "libraries": _libraries(),
         },
         onnx=file.facts,

@@ -1,6 +1,7 @@
 """Measure what mlembed promises of its speed, on this machine.
 
-    python -m tests.benchmarks [calls] [batches] [start] [trouble] [soak] [others] [--short] [--json]
+    python -m tests.benchmarks [calls] [batches] [start] [registry] [trouble] [soak] [others]
+        [--short] [--json]
 
 All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
@@ -13,12 +14,13 @@ import sys
 
 from .calls import batches, calls
 from .others import others
+from .registry import registry
 from .report import show
 from .soak import soak
 from .start import start
 from .trouble import trouble
 
-ALL = {run.__name__: run for run in (calls, batches, start, trouble, soak, others)}
+ALL = {run.__name__: run for run in (calls, batches, start, registry, trouble, soak, others)}
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ FINDINGS = {
     "calls": 21,
     "batches": 6,
     "start": 2,
+    "registry": 4,
     "trouble": 4,
     "soak": 1,
     "others": 10,

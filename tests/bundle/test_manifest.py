@@ -128,17 +128,24 @@ def test_manifest_refuses_what_is_no_object(data: bytes) -> None:
         ({"version": "01.0.0"}, "version must be major.minor.patch"),
         ({"version": "1.0.0-rc1"}, "version must be major.minor.patch"),
         ({"version": "1.0.0\n"}, "version must be major.minor.patch"),
+        ({"version": "1٢.0.0"}, "version must be major.minor.patch"),
         ({"version": None}, "version must be text"),
         ({"created": 5}, "created must be text"),
         ({"created": "yesterday"}, "created must be a time in UTC"),
         ({"created": "2026-01-02T03:04:05"}, "created must be a time in UTC"),
         ({"created": "2026-01-02T03:04:05+02:00"}, "created must be a time in UTC"),
+        ({"created": "2026-13-02T03:04:05+00:00"}, "created must be a time in UTC"),
+        ({"created": "2026-01-02\x1b03:04:05+00:00"}, "created must be a time in UTC"),
+        ({"created": "20260102T030405Z"}, "created must be a time in UTC"),
+        ({"created": "2026-01-02T03:04:05Z\n"}, "created must be a time in UTC"),
         ({"columns": []}, "columns must be there"),
         ({"columns": {}}, "columns must be a list of objects"),
         ({"columns": ["age"]}, "columns must be a list of objects"),
         ({"columns": [{"name": "a", "kind": "number"}] * 2}, "each once"),
         ({"columns": [{"name": "a", "kind": "tensor"}]}, "a column is malformed: kind must be"),
         ({"columns": [{"name": "a"}]}, "name and kind are owed"),
+        ({"training": {"note": ["a\0b"]}}, "a text holds NUL; clean the data"),
+        ({"metrics": {"a\0b": 1}}, "a text holds NUL; clean the data"),
         ({"features": "age"}, "features must be a list of texts"),
         ({"features": [1]}, "features must be a list of texts"),
         ({"requires": "teleport"}, "requires must be a list of texts"),
@@ -180,7 +187,7 @@ def test_manifest_refuses_file_names_that_leave_the_bundle(path: Any) -> None:
     """A file's name is one plain word, on every operating system."""
     files = [*json.loads(toy_bundle().manifest_bytes)["files"], file_entry(path)]
 
-    with pytest.raises(BundleError, match=r"files must be 1 to 15, each once, named|NUL"):
+    with pytest.raises(BundleError, match=r"files must be 1 to 15, each once, named|holds NUL"):
         Manifest.from_bytes(changed(files=files))
 
 
@@ -218,6 +225,41 @@ def test_manifest_refuses_seventeen_files() -> None:
     assert len(Manifest.from_bytes(changed(files=[*files, *cards[1:]])).files) == 15
     with pytest.raises(BundleError, match="files must be 1 to 15"):
         Manifest.from_bytes(changed(files=[*files, *cards]))
+
+
+def test_manifest_refuses_more_than_one_file_could_hold() -> None:
+    """Files are bounded one by one, as a graph's format is, and together."""
+    good = json.loads(toy_bundle().manifest_bytes)["files"]
+    large = [file | {"size": 2**31 - 1} for file in good]
+
+    Manifest.from_bytes(changed(files=[*large[:1], *good[1:]]))
+    with pytest.raises(BundleError, match="larger than 4292870144 bytes together"):
+        Manifest.from_bytes(changed(files=[*large[:2], *good[2:]]))
+
+
+@pytest.mark.parametrize("created", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.123+00:00"])
+def test_manifest_takes_a_time_in_utc(created: str) -> None:
+    """Zulu or an offset of zero, with or without parts of a second."""
+    assert Manifest.from_bytes(changed(created=created)).created == created
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"x" * 500_000: 1},
+        {"requires": ["x" * 500_000]},
+        {"requires": ["x"] * 100_000},
+        {"task": {"kind": "binary", "label": "y", "x" * 500_000: 1}},
+        {"score": {"x" * 500_000: 1}, "inputs": [], "outputs": []},
+    ],
+    ids=lambda values: min(values)[:8],
+)
+def test_manifest_refuses_briefly(values: dict[str, Any]) -> None:
+    """What a stranger wrote fills no log."""
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_bytes(changed(**values))
+
+    assert len(str(caught.value)) < 2_000
 
 
 def test_manifest_lists_every_problem() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import os
 import struct
 import tempfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundles import toy_bundle
+from mlembed.bundle import single
 from mlembed.bundle.bundle import sha256, write_directory
-from mlembed.bundle.manifest import SIGNATURE
-from mlembed.bundle.single import read_bundle, read_single, write_bundle, write_single
+from mlembed.bundle.manifest import (
+    MAX_BUNDLE_BYTES,
+    MAX_MANIFEST_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE,
+)
+from mlembed.bundle.single import (
+    _laid_out,
+    _table,
+    read_bundle,
+    read_single,
+    write_bundle,
+    write_single,
+)
 from mlembed.errors import BundleError, IntegrityError, MlembedError
 from processes import run_script
 
@@ -80,6 +95,54 @@ def test_write_never_overwrites(path: Path) -> None:
         write_single(TOY, path / "below" / "a.mlb")
 
 
+def test_write_never_overwrites_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory stick's file system refuses links; the file is whole, or the one that was there."""
+
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+
+    write_single(TOY, tmp_path / "toy.mlb")
+    with pytest.raises(BundleError, match="File exists; name a new file"):
+        write_single(SIGNED, tmp_path / "toy.mlb")
+
+    assert read_single(tmp_path / "toy.mlb") == TOY
+    assert [*tmp_path.iterdir()] == [tmp_path / "toy.mlb"]
+
+
+def test_write_refuses_what_one_file_cannot_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond 4 GiB a zip archive needs what nobody here reads; the remedy is a directory."""
+    assert single._MAX_ARCHIVE_BYTES == 2**32 - 1
+    assert single._MAX_ARCHIVE_BYTES > MAX_BUNDLE_BYTES + MAX_MANIFEST_BYTES + MAX_SIGNATURE_BYTES
+    monkeypatch.setattr(single, "_MAX_ARCHIVE_BYTES", len(GOOD) - 1)
+
+    with pytest.raises(BundleError, match="too large for one file; write it as a directory"):
+        write_single(TOY, tmp_path / "toy.mlb")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("step", ["fsync", "link", "chmod"])
+def test_a_write_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A full or broken disk is told as it is, without half a file."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, broken)
+    monkeypatch.setattr(Path, "touch", broken)
+
+    with pytest.raises(BundleError, match="No space left on device; name a new file"):
+        write_single(TOY, tmp_path / "toy.mlb")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_another_bundle_than_was_asked_for_is_refused(path: Path) -> None:
     """The id that was asked for is compared before anything else is read."""
     with pytest.raises(IntegrityError, match=r"sha256 is .*, expected 000000000000"):
@@ -128,6 +191,13 @@ def _set(data: bytes, at: int, value: bytes) -> bytes:
     return data[:at] + value + data[at + len(value) :]
 
 
+def laid_out(contents: list[tuple[str, bytes]]) -> bytes:
+    """Return an archive as mlembed lays it out, of whatever files."""
+    members = _laid_out((name, zlib.crc32(data), len(data)) for name, data in contents)
+    parts = (member.local() + data for member, (_, data) in zip(members, contents, strict=True))
+    return b"".join(parts) + _table(members)
+
+
 HOSTILE = {
     "empty": b"",
     "short": b"PK\5\6",
@@ -169,6 +239,12 @@ HOSTILE = {
     "more entries": _set(GOOD, len(GOOD) - 14, b"\5\0\5\0"),
     "another disk": _set(GOOD, len(GOOD) - 18, b"\1\0"),
     "another order": rezipped([MEMBERS[1], MEMBERS[0], *MEMBERS[2:]]),
+    "an empty signature": laid_out([MEMBERS[0], (SIGNATURE, b""), *MEMBERS[1:]]),
+    "files in another order": laid_out([MEMBERS[0], *reversed(MEMBERS[1:])]),
+    "a file behind the others": laid_out([*MEMBERS, ("card.md", b"x")]),
+    "a name upwards": laid_out([*MEMBERS, ("../evil", b"x")]),
+    "a name that is none": laid_out([*MEMBERS, ("", b"x")]),
+    "hidden in a checksum": _set(_set(GOOD, 14, b"evil"), TABLE + 16, b"evil"),
 }
 
 
@@ -215,8 +291,13 @@ def test_single_file_refuses_what_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(BundleError):
             read_single(path)
     write_directory(TOY, tmp_path / "folder.mlb")
-    with pytest.raises(BundleError, match="Is a directory"):
+    with pytest.raises(BundleError, match="no plain file"):
         read_single(tmp_path / "folder.mlb")
+    (tmp_path / "a.mlb").symlink_to(tmp_path / "b.mlb")
+    (tmp_path / "b.mlb").symlink_to(tmp_path / "a.mlb")
+    for path in (tmp_path / "a.mlb", tmp_path / "no\0path.mlb"):
+        with pytest.raises(BundleError, match="is no readable bundle"):
+            read_bundle(path)
     assert read_bundle(tmp_path / "folder.mlb") == TOY
 
 

@@ -14,7 +14,7 @@ from mlembed.bundle import strictjson
 from mlembed.errors import BundleError
 from processes import run_script
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -52,10 +52,9 @@ def test_strictjson_writes_one_way() -> None:
         (b"1e999", "too large for a double"),
         (b"-1e999", "too large for a double"),
         (b"9" * 101, "an integer has too many digits"),
-        (b'"\\ud800"', "NUL or half a surrogate pair"),
-        (b'["\\uDfFf\\ud800"]', "NUL or half a surrogate pair"),
-        (b'{"\\udc00":1}', "NUL or half a surrogate pair"),
-        (b'[{"a":"\\u0000"}]', "NUL or half a surrogate pair"),
+        (b'"\\ud800"', "half a surrogate pair"),
+        (b'["\\uDfFf\\ud800"]', "half a surrogate pair"),
+        (b'{"\\udc00":1}', "half a surrogate pair"),
         (b"[" * 200_000, "nested deeper than 64 levels"),
         (b'{"a":' * 200_000, "nested deeper than 64 levels"),
         (b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
@@ -110,7 +109,6 @@ def nested(depth: int) -> list[Any]:
         float("nan"),
         {"a": [float("inf")]},
         "\ud800",
-        "\0",
         10**100,
         nested(65),
         nested(100_000),

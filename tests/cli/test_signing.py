@@ -247,7 +247,7 @@ def test_verify_exits_1_and_says_why(
         (["keys", "new", "k", "--password-env", "UNSET"], "UNSET is not set"),
         (["sign", "bundle", "--key", "ours.pub"], "ours.pub is a public key; expected the private"),
         (["sign", "bundle", "--key", "nowhere"], "cannot read the key nowhere"),
-        (["sign", "./nowhere", "--key", "ours.key"], "nowhere holds no readable bundle"),
+        (["sign", "./nowhere", "--key", "ours.key"], "nowhere is no readable bundle"),
         (["verify", "bundle"], "signatures are required and there is no key"),
         (["verify", "bundle", "--keys", "ours.key"], "ours.key is a private key"),
         (["verify", "bundle", "--keys", "bundle"], "holds no key"),

@@ -56,7 +56,7 @@ def single(data: bytes) -> None:
     again.unlink(missing_ok=True)
     write_single(bundle, again)
     written = again.read_bytes()
-    assert len(written) == len(data)
+    assert written == data
     assert read_single(again) == bundle
 
 

@@ -17,20 +17,39 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from mlembed.registry import open_source
 from mlembed.registry.oci import open_oci
+from mlembed.registry.pointer import Ref
 from mlembed.settings import Settings
 from registry.hostile import Answer, Asked, Server
+from registry.stock import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mlembed.registry.follow import Followed
     from mlembed.registry.oci import OciRegistry
+    from mlembed.registry.registry import Registry
 
 BINARY = shutil.which("docker-registry")
 MISSING = "no docker-registry: apt-get install it"
+TOY = Ref("toy")
 _START_SECONDS = 20.0
 _HOP = {"connection", "content-length", "date", "server", "transfer-encoding"}
+
+
+def host(registry: Registry, folder: Path) -> Followed:
+    """Return *registry* as a host follows it whose cache lies in *folder*."""
+    return open_source(registry, Settings(cache=folder, log=False))
+
+
+def follow(followed: Followed) -> str:
+    """Look, fetch and confirm, as a host does; return the version."""
+    target = followed.resolve(TOY)
+    assert followed.fetch(target) == bundle(target.version)
+    followed.confirm(TOY, target)
+    return target.version
 
 
 class Depot:

@@ -6,35 +6,23 @@ shown here; pages are shown in registry/test_distribution.py.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from integration.depot import BINARY, MISSING, Depot, Relay
-from mlembed.bundle.bundle import sha256, write_directory
-from mlembed.errors import ConflictError, IntegrityError, NotFoundError, PointerError, RegistryError
-from mlembed.registry import open_source
+from integration.depot import BINARY, MISSING, TOY, Depot, Relay, follow, host
+from mlembed.bundle.bundle import sha256
+from mlembed.errors import IntegrityError, NotFoundError, RegistryError
 from mlembed.registry.artifact import MANIFEST_TYPE
 from mlembed.registry.collecting import collect
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.mirroring import mirror
 from mlembed.registry.pointer import Ref, Target
-from mlembed.settings import Settings
-from registry.authority import Authority
-from registry.hostile import Answer, Server
 from registry.stock import VERSIONS, bundle
-from registry.test_concurrency import raced
 from registry.test_contract import RegistryContract
 
 if TYPE_CHECKING:
@@ -42,52 +30,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.registry.follow import Followed
     from mlembed.registry.oci import OciRegistry
-    from mlembed.registry.registry import Registry
-    from registry.hostile import Asked
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason=MISSING)
-TOY = Ref("toy")
 MODEL = next(file for file in bundle().manifest.files if file.path == "model.onnx")
 SIGNED = dataclasses.replace(bundle(), signature=b'{"signed":"once"}')
-
-
-@pytest.fixture
-def depot(tmp_path: Path) -> Iterator[Depot]:
-    """Return a running registry that is empty."""
-    with Depot(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def relay(depot: Depot) -> Iterator[Relay]:
-    """Return a relay before it."""
-    with Relay(depot) as running:
-        yield running
-
-
-@pytest.fixture
-def full(depot: Depot) -> OciRegistry:
-    """Return a registry with three versions, promoted one after the other."""
-    registry = depot.open()
-    for version in VERSIONS:
-        registry.publish(bundle(version))
-        registry.promote("toy", "champion", version, f"because of {version}")
-    return registry
-
-
-def host(registry: Registry, folder: Path) -> Followed:
-    """Return *registry* as a host follows it whose cache lies in *folder*."""
-    return open_source(registry, Settings(cache=folder, log=False))
-
-
-def follow(followed: Followed) -> str:
-    """Look, fetch and confirm, as a host does; return the version."""
-    target = followed.resolve(TOY)
-    assert followed.fetch(target) == bundle(target.version)
-    followed.confirm(TOY, target)
-    return target.version
 
 
 class TestOciRegistry(RegistryContract):
@@ -349,238 +296,3 @@ def test_remove_version_spares_other_tags(full: OciRegistry, depot: Depot) -> No
     assert full.fetch(full.resolve(Ref("toy", "1.0.0"))) == bundle()
     full.remove_version("toy", "1.1.0")
     assert full.versions("toy") == ["1.0.0", "1.2.0"]
-
-
-def test_two_publish_one_version_at_once(depot: Depot, relay: Relay) -> None:
-    """Who is overtaken between look and write hears of it, and nobody gets the spoilt version."""
-    slow, fast = relay.open(), depot.open()
-    others = [bundle(note="fast")]
-
-    def overtake(asked: Asked) -> None:
-        if asked.method == "PUT" and "/manifests/" in asked.path and others:
-            fast.publish(others.pop())
-
-    relay.before = overtake
-    with pytest.raises(ConflictError, match=r"the version is spoilt.*Publish the next version"):
-        slow.publish(bundle(note="slow"))
-
-    for reader in (slow, fast):
-        with pytest.raises(IntegrityError, match=r"toy@1\.0\.0 in .* is spoilt: 2 bundles"):
-            reader.resolve(Ref("toy", "1.0.0"))
-        with pytest.raises(ConflictError, match="published already"):
-            reader.publish(bundle(note="slow"))
-    assert slow.next_version("toy") == "1.1.0"
-    assert slow.publish(bundle("1.1.0")).version == "1.1.0"
-    slow.remove_version("toy", "1.0.0")
-    assert slow.versions("toy") == ["1.1.0"]
-
-
-def test_processes_publish_one_version(depot: Depot, tmp_path: Path) -> None:
-    """Of several processes one wins, or each reader and a publisher hears that the version is lost."""
-    registry = depot.open()
-    for number in range(4):
-        write_directory(bundle(note=str(number)), tmp_path / str(number))
-    script = """
-    from urllib.parse import urlsplit
-    from mlembed.registry.oci import open_oci
-
-    def publish(number):
-        bundle = read_directory(base / str(number))
-        return lambda: open_oci(urlsplit(sys.argv[2]), None).publish(bundle).bundle_id
-
-    base = Path(sys.argv[1])
-    race([publish(number) for number in (0, 1, 2, 3)])
-    """
-
-    said = raced(script, tmp_path, depot.location("team"))
-    winners = {word for word in said if word != "ConflictError"}
-    assert len(said) == 4
-    assert winners <= {bundle(note=str(number)).id for number in range(4)}
-    try:
-        target = registry.resolve(Ref("toy", "1.0.0"))
-    except IntegrityError as error:
-        assert "is spoilt" in str(error)  # noqa: PT017  either may be
-        assert "ConflictError" in said
-    else:
-        assert winners == {target.bundle_id}
-        assert said.count("ConflictError") == 3
-
-
-def test_an_overwritten_promotion_begins_again(full: OciRegistry, relay: Relay) -> None:
-    """Who finds the own pointer gone right after writing it promotes again, behind what came."""
-    url = f"http://127.0.0.1:{relay.depot.port}/v2/team/toy/manifests/alias-champion"
-    stale = [httpx.get(url, headers={"Accept": MANIFEST_TYPE}).content]
-
-    def overwrite(asked: Asked) -> None:
-        if asked.method == "PUT" and asked.path.endswith("alias-champion") and stale:
-            full.promote("toy", "champion", "1.0.0", "kept")
-            late = full.log("toy", "champion")[-1]
-            httpx.put(url, content=stale.pop(), headers={"Content-Type": MANIFEST_TYPE})
-            assert late[0] == 5
-            full.promote("toy", "champion", "1.0.0", "came between")
-
-    relay.after = overwrite
-    pointer = relay.open().promote("toy", "champion", "1.1.0", "again")
-
-    assert pointer.serial == 5
-    history = full.history("toy", "champion")
-    assert [p.reason for p in history[3:]] == ["came between", "again"]
-
-
-def test_an_overwriting_promotion_is_seen_by_hosts(
-    full: OciRegistry, relay: Relay, tmp_path: Path
-) -> None:
-    """What nobody can prevent, two promoters at one moment, is refused by who saw the first."""
-    cache, seen = tmp_path / "cache", []
-
-    def overtake(asked: Asked) -> None:
-        if asked.method == "PUT" and asked.path.endswith("alias-champion") and not seen:
-            seen.append(full.promote("toy", "champion", "1.0.0", "fast"))
-            assert follow(host(full, cache)) == "1.0.0"
-
-    relay.before = overtake
-    slow = relay.open().promote("toy", "champion", "1.1.0", "slow")
-
-    assert slow.serial == seen[0].serial
-    assert full.history("toy", "champion")[-1].reason == "slow"
-    with pytest.raises(PointerError, match=r"two with serial 4\. Its history has forked"):
-        host(full, cache).resolve(TOY)
-
-
-def test_a_stale_promotion_is_not_written(full: OciRegistry) -> None:
-    """A pointer that does not follow the last one, by serial or by digest, is not taken."""
-    last = full.pointer("toy", "champion")
-    follower = dataclasses.replace(last, serial=4, prev=last.digest)
-    for pointer in (
-        dataclasses.replace(follower, serial=5),
-        dataclasses.replace(follower, serial=3),
-        dataclasses.replace(follower, prev="0" * 64),
-        dataclasses.replace(follower, serial=1, prev=""),
-    ):
-        assert not full.append(pointer, pointer.sealed())
-
-    assert full.pointer("toy", "champion") == last
-    assert full.append(follower, follower.sealed())
-
-
-def test_promoters_race(depot: Depot, full: OciRegistry) -> None:
-    """However many promote at once, the log stays one whole chain of what they wrote."""
-    script = """
-    from urllib.parse import urlsplit
-    from mlembed.registry.oci import open_oci
-
-    def promote(number):
-        def job():
-            registry = open_oci(urlsplit(sys.argv[1]), None)
-            return [
-                registry.promote("toy", "champion", "1.0.0", f"{number}-{i}").digest
-                for i in range(8)
-            ]
-        return job
-
-    race([promote(number) for number in (0, 1)])
-    """
-
-    said = raced(script, depot.location("team"))
-    history = full.history("toy", "champion")
-    written = [pointer.digest for pointer in history[3:]]
-    assert [len(digests) for digests in said] == [8, 8]
-    assert [pointer.serial for pointer in history] == [*range(1, len(history) + 1)]
-    assert {*written} <= {digest for digests in said for digest in digests}
-    assert len(written) >= 8
-
-
-def test_htpasswd(tmp_path: Path) -> None:
-    """A registry with users takes the right password, and refuses others without a trace of it."""
-    users = tmp_path / "htpasswd"
-    # bcrypt of "hunter2:pass", by Perl's crypt
-    users.write_text("alice:$2y$05$abcdefghijklmnopqrstuuqbmRogFYm1tepRlLsNLkBGEjdBLH7gG\n")
-    with Depot(tmp_path, {"htpasswd": {"realm": "basic", "path": str(users)}}) as depot:
-        registry = depot.open(registry_auth="alice:hunter2:pass")
-        registry.publish(bundle())
-        registry.promote("toy", "champion", "1.0.0")
-        assert registry.fetch(registry.resolve(TOY)) == bundle()
-        for wrong in ("alice:hunter2", ""):
-            with pytest.raises(RegistryError, match=r"\(401\).*MLEMBED_REGISTRY_AUTH") as caught:
-                depot.open(registry_auth=wrong).versions("toy")
-            assert "hunter2" not in str(caught.value)
-
-
-class Guild(Server):
-    """A token server whose tokens docker-registry believes.
-
-    Args:
-        folder: Where its certificate goes.
-
-    Attributes:
-        authority: Vouches for its key.
-        scopes: What was asked for, in order.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.authority = Authority(folder)
-        self.scopes: list[str] = []
-        self.routes["/token"] = self.give
-
-    def give(self, asked: Asked) -> Answer:
-        """Answer alice with what she asks for, and others with what may be read."""
-        scope = parse_qs(urlsplit(asked.path).query)["scope"][0]
-        self.scopes.append(scope)
-        alice = "Basic " + base64.b64encode(b"alice:hunter2").decode()
-        kind, name, actions = scope.split(":")
-        granted = actions.split(",") if asked.headers.get("authorization") == alice else ["pull"]
-        now = int(time.time())
-        claims = {
-            "iss": "guild",
-            "sub": "alice",
-            "aud": "depot",
-            "exp": now + 300,
-            "nbf": now - 10,
-            "iat": now,
-            "access": [{"type": kind, "name": name, "actions": granted}],
-        }
-        return Answer(body=json.dumps({"token": self._signed(claims), "expires_in": 300}).encode())
-
-    def _signed(self, claims: dict[str, Any]) -> str:
-        certificate = x509.load_pem_x509_certificate(self.authority.ca_file.read_bytes())
-        der = base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
-        header = {"typ": "JWT", "alg": "ES256", "x5c": [der]}
-        text = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
-        pem = self.authority._key_file.read_bytes()
-        key = serialization.load_pem_private_key(pem, None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        r, s = decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{text}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def test_token_server(tmp_path: Path) -> None:
-    """A real registry's challenges are answered, once for reading and once for writing."""
-    with Guild(tmp_path) as guild:
-        auth = {
-            "realm": f"{guild.url}/token",
-            "service": "depot",
-            "issuer": "guild",
-            "rootcertbundle": str(guild.authority.ca_file),
-        }
-        with Depot(tmp_path, {"token": auth}) as depot:
-            registry = depot.open(registry_auth="alice:hunter2")
-            registry.publish(bundle())
-            registry.promote("toy", "champion", "1.0.0")
-            assert registry.models() == ["toy"]
-            registry.remove_version("toy", "1.0.0")
-            wrote = [scope.rpartition(":")[2] for scope in guild.scopes]
-            registry.publish(bundle())
-            guild.scopes.clear()
-            reader = depot.open()
-            assert reader.fetch(reader.resolve(TOY)) == bundle()
-            read = [*guild.scopes]
-            with pytest.raises(RegistryError, match=r"\(401\).*MLEMBED_REGISTRY_AUTH"):
-                reader.publish(bundle("1.1.0"))
-
-    assert wrote == ["pull", "pull,push", "*", "delete"]
-    assert read == ["repository:team/toy:pull"]

@@ -16,7 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlembed.errors import IntegrityError, RegistryError
+from mlembed.registry.bucket import BucketStore
 from mlembed.registry.pointer import Ref
+from mlembed.registry.sigv4 import Bucket, Keys
+from mlembed.registry.transport import Transport
 from registry.buckets import Everywhere, opened, page, store_of, use
 from registry.hostile import Answer, Server, sequence
 from registry.stock import bundle
@@ -142,6 +145,31 @@ def test_read_refuses_what_is_larger(server: Server) -> None:
         store.read("toy/a", 4)
     server.routes = Everywhere(GET=Answer(404, {}, bytes(5_000)))
     assert store.read("toy/a", 4) is None
+
+
+@pytest.mark.parametrize("in_host", [True, False])
+def test_store_asks_where_it_was_opened(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, in_host: bool
+) -> None:
+    """All goes to one endpoint, whose host or path names the bucket, whatever is set later."""
+    server.routes = Everywhere(GET=page("a", prefix="p/toy/"), PUT=OK, HEAD=OK, DELETE=Answer(204))
+    bucket = Bucket("models", "p", server.url, "r1", in_host)
+    store = BucketStore(bucket, Transport(server.url), Keys("AKIA", "hunter2"), "")
+    use(monkeypatch, "http://127.0.0.1:9", ("OTHER", "other", "other"))
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", str(not in_host))
+
+    store.read("toy/a", 1_000)
+    store.replace("toy/a", b"data")
+    store.remove("toy/a")
+    assert [item.name for item in store.listing("toy")] == ["a"]
+
+    root = "" if in_host else "/models"
+    paths = [asked.path.partition("?")[0] for asked in server.asked]
+    assert paths == [*[f"{root}/p/toy/a"] * 3, f"{root}/"]
+    put = server.asked[1].headers
+    assert "Credential=AKIA/" in put["authorization"]
+    assert "/r1/s3/" in put["authorization"]
+    assert "x-amz-security-token" not in put
 
 
 def test_forked_child_never_writes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

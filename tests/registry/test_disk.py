@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 READ_ONLY = """
     import os, sys
     from pathlib import Path
-    import mlembed.registry.file, tempfile, fcntl
+    import mlembed.registry.file, tempfile, fcntl, getpass, socket
     from mlembed.bundle.bundle import read_directory
     from mlembed.errors import RegistryError
     from mlembed.registry.pointer import Ref
@@ -72,7 +72,7 @@ def test_registry_that_is_read_only(full: FileRegistry, tmp_path: Path) -> None:
 FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
-    import mlembed.registry.file, tempfile, fcntl
+    import mlembed.registry.file, tempfile, fcntl, getpass, socket
     from mlembed.bundle.bundle import read_directory
     from mlembed.errors import RegistryError
 

@@ -95,6 +95,18 @@ def test_download_refuses_a_range_of_a_larger_file(server: Server) -> None:
             download(server.url)
 
 
+def test_download_that_began_anew_keeps_nothing_of_before(server: Server) -> None:
+    """What a first answer left in the file is cut off before a second one is looked at."""
+    server.routes[PATH] = sequence(Answer(body=DATA[:1000], length=""), Answer(body=DATA[:-1]))
+    transport, file = Transport(server.url), io.BytesIO(b"__")
+    file.seek(2)
+
+    with pytest.raises(IntegrityError, match="announces 999999 bytes"):
+        transport.download(PATH, size=len(DATA), sha256=DIGEST, file=file)
+    assert file.getvalue() == b"__"
+    transport.close()
+
+
 def test_download_stops_an_endless_body(server: Server) -> None:
     """A body without end is cut at the first byte too many."""
     server.routes[PATH] = Answer(body=DATA, length="")

@@ -116,6 +116,8 @@ def test_static_is_for_one_origin() -> None:
         "https://registry.example.evil/",
     ):
         assert static.header(url, "GET") == {}
+    abroad = Static("https://b\u00fccher.example/", TOKEN)
+    assert abroad.header("https://xn--bcher-kva.example/x", "GET")
     assert not static.challenged(Response(401, {}, b"", "https://registry.example/"))
 
 
