@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from mlembed.errors import RegistryError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -65,7 +67,13 @@ class Deadline:
             self._forget()
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            raise RegistryError(
+                "cannot ask the registry: this process can start no thread; raise its limit, or "
+                "ask before it ends"
+            ) from error
         return self
 
     def __exit__(

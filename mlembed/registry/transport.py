@@ -180,6 +180,8 @@ class Transport:
                     self._run(rest, deadline, part.take, fresh=failures > 0 or part.done > 0)
                     break
                 except TransientError as error:
+                    if part.done == size > 0:  # all of it, but for the end of the last chunk
+                        break
                     failures = 0 if part.furthest > before else failures + 1
                     if failures > len(_PAUSES_SECONDS):
                         raise

@@ -10,7 +10,8 @@ mutates under coverage, is not installed.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 _MAX_BYTES = 100_000
+_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own in it
 
 
 def main() -> int:
@@ -29,14 +31,16 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if importlib.util.find_spec("atheris") is None:
-        sys.stderr.write("atheris is not installed; pip install -e '.[dev]'\n")
+    try:
+        importlib.import_module("atheris")
+    except ImportError as error:
+        sys.stderr.write(f"atheris cannot be imported ({error}); pip install -e '.[dev]'\n")
         return 2
     if options.child:
         return _fuzz(options.child, options.seconds, options.findings)
-    from fuzz.targets import TARGETS
+    from fuzz.targets import CANARY, TARGETS
 
-    if unknown := set(options.targets) - TARGETS.keys():
+    if unknown := set(options.targets) - {*TARGETS, *CANARY}:
         parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {[*TARGETS]}")
     names = options.targets or [*TARGETS]
     options.findings.mkdir(parents=True, exist_ok=True)
@@ -52,17 +56,19 @@ def main() -> int:
 
 def _child(name: str, seconds: float, findings: Path) -> bool:
     options = ("--child", name, "--seconds", str(seconds), "--findings", str(findings))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds * 3 + 120,
-    )
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.fuzz", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds * 3 + 120,
+            env={**os.environ, "TMPDIR": folder},  # the fuzzer ends without cleaning up
+        )
     executed = [line for line in done.stderr.splitlines() if line.startswith("stat::number_of")]
     sys.stdout.write(f"{name}: {' '.join(executed) or 'nothing was executed'}\n")
     if done.returncode:
-        sys.stdout.write(done.stderr[-3000:] + "\n")
+        sys.stdout.write(f"{done.stdout[-3000:]}\n{done.stderr[-1500:]}\n")
     return done.returncode == 0
 
 
@@ -70,14 +76,20 @@ def _fuzz(name: str, seconds: float, findings: Path) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["mlembed"]):
-        from fuzz.targets import TARGETS, run
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(TARGETS[name][1]):
-            (Path(corpus) / f"seed-{number}").write_bytes(seed)
+        from fuzz.targets import CANARY, TARGETS, run, words
+    seeds = (TARGETS | CANARY)[name][1]
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, dictionary = Path(folder) / "corpus", Path(folder) / "words"
+        corpus.mkdir()
+        for number, seed in enumerate(seeds):
+            (corpus / f"seed-{number}").write_bytes(seed)
+        escaped = ("".join(f"\\x{byte:02x}" for byte in word) for word in words(seeds))
+        dictionary.write_text("".join(f'"{word}"\n' for word in escaped), encoding="ascii")
         atheris.Setup(
             [
                 "fuzz",
-                corpus,
+                str(corpus),
+                f"-dict={dictionary}",
                 f"-max_total_time={max(1, round(seconds))}",
                 f"-max_len={_MAX_BYTES}",
                 "-timeout=10",

@@ -24,6 +24,9 @@ REGRESSIONS = [
     b"\xef\xbb\xbf{}",
     b'{"payload":"","payloadType":"","signatures":[null]}',
     b'{"mediaType":[],"layers":{},"schemaVersion":2}',
+    b"[" * 65 + b'"' + b'\\"' * 49_000,
+    b'{"\\ud800":"\\u0000"}',
+    b"[" + b"[]," * 30_000 + b"[]]",
 ]
 
 
@@ -57,6 +60,43 @@ def test_fuzzing_finds_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     assert f"{len(TARGETS)} targets, 0 failed" in done.stdout
     assert "nothing was executed" not in done.stdout
+
+
+def test_fuzzing_finds_what_is_wrong(tmp_path: Path) -> None:
+    """What fails is written to a file and shown, with the error, and the exit code says so."""
+    pytest.importorskip("atheris", reason="no atheris: pip install -e '.[dev]'")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "canary", "--seconds", "20", "--findings", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+    (found,) = tmp_path.iterdir()
+    assert done.returncode == 1
+    assert b"\xff" in found.read_bytes()
+    assert f"{found}: {found.read_bytes()!r}" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+    assert "1 targets, 1 failed: canary" in done.stdout
+
+
+def test_fuzzing_needs_atheris(tmp_path: Path) -> None:
+    """Without it nothing is fuzzed, and that is no success."""
+    script = "import sys, runpy; sys.modules['atheris'] = None; sys.argv = ['fuzz']"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; runpy.run_module('tests.fuzz', run_name='__main__')"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 2
+    assert "atheris cannot be imported" in done.stderr
+    assert not [*tmp_path.iterdir()]
 
 
 def test_fuzzing_tells_what_it_finds(tmp_path: Path) -> None:

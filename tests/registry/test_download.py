@@ -72,6 +72,15 @@ def test_download_resumes_an_answer_of_unknown_length(server: Server) -> None:
     assert server.asked[1].headers["range"] == "bytes=1000-"
 
 
+def test_download_is_done_when_all_bytes_are_there(server: Server) -> None:
+    """Where only the mark of the end is missing, nothing is asked for again."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server.routes[PATH] = Answer(raw=head + b"%x\r\n%b\r\n" % (len(DATA), DATA))
+
+    assert download(server.url) == DATA
+    assert len(server.asked) == 1
+
+
 def test_download_begins_anew_where_ranges_are_not_served(server: Server) -> None:
     """A server that answers with the whole file again is taken at its word."""
     server.routes[PATH] = Answer(body=DATA)
@@ -89,9 +98,11 @@ def test_download_gives_up_without_progress(server: Server) -> None:
     assert wire.connections == 4
 
     server.routes[PATH] = Answer(body=DATA)  # whole each time, and cut at the same byte
-    with Wire(server, *[hang_up(200_000)] * 9) as wire, pytest.raises(TransientError):
-        download(wire.url)
-    assert wire.connections == 4
+    for again in (200_000, 100_000):
+        faults = [hang_up(200_000), *[hang_up(again)] * 9]
+        with Wire(server, *faults) as wire, pytest.raises(TransientError):
+            download(wire.url)
+        assert wire.connections == 4
 
 
 def test_download_waits_for_a_busy_server(server: Server) -> None:

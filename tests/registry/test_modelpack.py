@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HERE = "oci://host/toy:1.0.0"
 SIGNED = dataclasses.replace(bundle(), signature=b'{"signature":1}')
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -272,7 +272,7 @@ def test_alias_has_an_end() -> None:
         write_alias("toy", "champion", layers)
 
 
-@given(st.binary() | JSON.map(strictjson.dumps))
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     """Whatever a server sends as a manifest, the error is one of mlembed's."""
     for read in (Artifact.from_bytes, read_alias):
@@ -296,7 +296,7 @@ def test_manifests_with_arbitrary_parts_are_refused_or_read(data: st.DataObject)
 
     try:
         read = Artifact.from_bytes if model else read_alias
-        found: Any = read(strictjson.dumps(raw), HERE)
+        found: Any = read(json.dumps(raw).encode(), HERE)
         if model:
             assert found.signed(b"").to_bytes()
             assert found.published_at != 0

@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,19 @@ def test_deadline_cuts_what_it_comes_to_see_too_late() -> None:
         ours.close()
         deadline.watch(ours)
         assert deadline.remaining() > 0
+
+
+def test_calls_fail_where_no_thread_can_start(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a thread to watch the time, nothing is asked, and the error is our own."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RegistryError, match="this process can start no thread"):
+        transport.get(PATH, max_bytes=1)
 
 
 RAW = [
