@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mlembed.bundle.bundle import sha256
 from mlembed.bundle.manifest import MAX_SIGNATURE_BYTES
+from mlembed.errors import RegistryError
 from mlembed.registry import files
 
 if TYPE_CHECKING:
@@ -132,8 +133,15 @@ class Cache:
                 except OSError as error:
                     self._tell(error)
                     return True
-                if not download(file):
-                    return False
+                try:
+                    if not download(file):
+                        return False
+                except RegistryError as error:
+                    cause = error.__cause__
+                    if not isinstance(cause, OSError) or isinstance(cause, RegistryError):
+                        raise
+                    self._tell(cause)  # it was the disk, and not the registry
+                    return True
                 file.truncate()
             try:
                 temporary.replace(self._blobs / digest)
