@@ -35,7 +35,7 @@ class Cache:
     Many processes may share it. No call raises for what the disk does; `problem` tells.
 
     Attributes:
-        problem: Why it could not be written last, or empty.
+        problem: Why it could not be written, the last time it could not; or empty.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
@@ -128,26 +128,16 @@ class Cache:
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "w+b") as file:
-                try:
-                    _reserve(file, size)
-                except OSError as error:
-                    self._tell(error)
-                    return True
-                try:
-                    if not download(file):
-                        return False
-                except RegistryError as error:
-                    cause = error.__cause__
-                    if not isinstance(cause, OSError) or isinstance(cause, RegistryError):
-                        raise
-                    self._tell(cause)  # it was the disk, and not the registry
-                    return True
+                _reserve(file, size)
+                if not download(file):
+                    return False
                 file.truncate()
-            try:
-                temporary.replace(self._blobs / digest)
-                self.problem = ""
-            except OSError as error:
-                self._tell(error)
+            temporary.replace(self._blobs / digest)
+        except OSError as error:
+            trouble = error.__cause__ if isinstance(error, RegistryError) else error
+            if not isinstance(trouble, OSError) or isinstance(trouble, RegistryError):
+                raise  # the registry, and not the disk
+            self._tell(trouble)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ class Memory:
     Files of another user are not believed, and no call raises for what the disk does.
 
     Attributes:
-        problem: Why it could not be written last, or empty.
+        problem: Why it could not be written, the last time it could not; or empty.
     """
 
     def __init__(self, root: Path, location: str) -> None:
@@ -91,7 +91,6 @@ class Memory:
             )
         try:
             files.keep(path, strictjson.dumps(_written(remembered)))
-            self.problem = ""
         except OSError as error:
             self.problem = f"{path.parent} cannot be written: {error.strerror or error}"
 

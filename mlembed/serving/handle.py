@@ -71,6 +71,7 @@ class Handle:
         self._failures = 0
         self._not_before = 0.0
         self._refused: Target | None = None
+        self._problem = ""
         self.live: Served | None = None
         self._inherited: Served | None = None
         self._may_inherit = False
@@ -154,6 +155,7 @@ class Handle:
                     )
             if self._followed is not None:
                 self._followed.confirm(self.ref, target)
+                self._tell_of(self._followed.problem)
         except MlembedError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a host must outlive whatever a registry does
@@ -165,8 +167,15 @@ class Handle:
             self._fall_back()
         self._start_thread()
 
+    def _tell_of(self, problem: str) -> None:
+        if problem not in ("", self._problem):
+            tell(
+                logging.WARNING, "%s: %s; a start without the registry may fail", self.ref, problem
+            )
+        self._problem = problem
+
     def _fall_back(self) -> None:
-        """Serve what needs no registry, if there is anything."""
+        """Serve what needs no registry."""
         for resort in self._followed.last_resorts(self.ref) if self._followed is not None else ():
             try:
                 self._serve(serve(resort.bring(), self._serving))

@@ -16,12 +16,15 @@ import pytest
 
 from integration.depot import BINARY, MISSING, TOY, Depot, Relay, follow, host
 from mlembed.bundle.bundle import sha256
-from mlembed.errors import IntegrityError, NotFoundError, RegistryError
+from mlembed.bundle.keys import new_key
+from mlembed.errors import IntegrityError, NotFoundError, RegistryError, SignatureError
+from mlembed.registry import open_registry, open_source
 from mlembed.registry.artifact import MANIFEST_TYPE
 from mlembed.registry.collecting import collect
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.mirroring import mirror
 from mlembed.registry.pointer import Ref, Target
+from mlembed.settings import Settings
 from registry.stock import VERSIONS, bundle
 from registry.test_contract import RegistryContract
 
@@ -120,6 +123,32 @@ def test_signatures_are_inside(depot: Depot) -> None:
     assert registry.resolve(Ref("toy", "1.0.0")) == target
     with pytest.raises(NotFoundError, match="publish it first"):
         registry.sign(Target("toy", "1.0.0", "0" * 64), b"x")
+
+
+def test_keys_are_asked_for(depot: Depot, tmp_path: Path) -> None:
+    """A host that trusts one key takes what it signed, and nothing that is stripped or unsigned."""
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    for path, data in zip((private, public), new_key(), strict=True):
+        path.write_bytes(data)
+        path.chmod(0o600)
+    settings = Settings(
+        cache=tmp_path / "cache", log=False, keys=(str(public),), signing_key=str(private)
+    )
+    registry = open_registry(depot.location("team"), settings)
+    target = registry.publish(bundle())
+    registry.promote("toy", "champion", "1.0.0")
+    depot.collect_garbage()
+    followed = open_source(depot.location("team"), settings)
+    assert followed.resolve(TOY) == target
+    assert followed.fetch(target).id == bundle().id
+
+    depot.open().sign(target, b"{}")
+    stripped = dataclasses.replace(settings, cache=tmp_path / "other")
+    with pytest.raises(SignatureError):
+        open_source(depot.location("team"), stripped).fetch(target)
+    depot.open().promote("toy", "champion", "1.0.0", "by nobody")
+    with pytest.raises(SignatureError):
+        open_source(depot.location("team"), stripped).resolve(TOY)
 
 
 def test_polls_and_pulls_are_counted(full: OciRegistry, relay: Relay, tmp_path: Path) -> None:

@@ -189,25 +189,28 @@ def test_cache_of_another_user(site: Site, cache: Path, mode: int, tmp_path: Pat
 
 @pytest.mark.parametrize("noticed", ["before", "in it"])
 def test_cache_on_a_full_disk(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed: str
+    full: FileRegistry, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed: str
 ) -> None:
     """A disk without room is noticed, before the download or in it; memory serves instead."""
     if noticed == "in it":
         monkeypatch.delattr(os, "posix_fallocate")
+    large = bundle("2.0.0", note=random_bytes(1, 400_000).hex())
+    full.publish(large)
+    full.promote("toy", "champion", "2.0.0")
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.system(f"mount -t tmpfs -o size=64k tmpfs {disk} 2>/dev/null") != 0:  # noqa: S605
+    if os.system(f"mount -t tmpfs -o size=512k tmpfs {disk} 2>/dev/null") != 0:  # noqa: S605
         pytest.skip("this user may not mount a small disk")
     try:
-        (disk / "ballast").write_bytes(b"x" * 40_000)
         followed = host(site, disk / "cache")
         target = followed.resolve(TOY)
 
-        assert followed.fetch(target) == bundle("1.2.0")
+        assert followed.fetch(target) == large
         followed.confirm(TOY, target)
         assert "No space left" in followed.problem
         held = [path for path in (disk / "cache").rglob("*") if path.name.startswith(".tmp-")]
         assert not held
+        assert not (blobs(disk / "cache") / large.manifest.files[0].sha256).exists()
     finally:
         os.system(f"umount {disk}")  # noqa: S605
 

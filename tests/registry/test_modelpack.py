@@ -156,7 +156,7 @@ def _set(value: Any, *keys: str | int) -> Callable[[Any], object]:
 
 
 FILE = "org.cncf.model.filepath"
-BAD = {
+BAD: dict[str, Callable[[Any], object]] = {
     "another media type": _set("application/vnd.oci.image.index.v1+json", "mediaType"),
     "another artifact": _set(modelpack.ALIAS_TYPE, "artifactType"),
     "no artifact type": _drop("artifactType"),
@@ -175,7 +175,8 @@ BAD = {
     "a huge size": _set(10**30, "layers", 1, "size"),
     "a tar": _set("application/vnd.cncf.model.weight.v1.tar", "layers", 1, "mediaType"),
     "a media type that is none": _set(None, "layers", 1, "mediaType"),
-    "a file twice": _set("manifest.json", "layers", 1, "annotations", FILE),
+    "a file twice": lambda raw: raw["layers"].append(raw["layers"][1]),
+    "two manifests": _set("manifest.json", "layers", 1, "annotations", FILE),
     "a file elsewhere": _set("../model.onnx", "layers", 1, "annotations", FILE),
     "a file without a name": _drop("layers", 1, "annotations"),
     "annotations that are a list": _set([], "layers", 1, "annotations"),

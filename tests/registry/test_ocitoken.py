@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class House:
         told: What the token server says besides the token.
         realm: What the registry names as the token server.
         given: Tokens that are good, with the scopes they are good for.
+        tokens: Credentials of the client that was opened last.
     """
 
     def __init__(self, registry: Server, server: Server) -> None:
@@ -76,8 +78,8 @@ class House:
 
     def open(self) -> Transport:
         """Return a new client of the registry."""
-        tokens = Tokens(self.registry.url, lambda: self.login, self.connect)
-        return self.connect(self.registry.url, tokens)
+        self.tokens = Tokens(self.registry.url, lambda: self.login, self.connect)
+        return self.connect(self.registry.url, self.tokens)
 
     def asked(self) -> list[dict[str, list[str]]]:
         """Return the queries that the token server was asked."""
@@ -162,6 +164,7 @@ def test_a_token_lives_as_long_as_it_says(
 
     # The new token is fetched before the registry has to ask for it.
     assert counts == [(1, 3), (2, 4)]
+    assert len(house.tokens._tokens) == 1
 
 
 def test_a_revoked_token_is_replaced(house: House) -> None:
@@ -291,15 +294,19 @@ def test_realms_of_others_are_refused(registry: str, realm: str) -> None:
 
 
 def test_a_hostile_realm_sees_nothing(house: House) -> None:
-    """A registry that names a foreign token server gets neither a token nor the password out."""
-    for realm in ("http://example.com/token", f"https://example.org@{house.server.url[7:]}/token"):
-        house.realm = realm
-        client = house.open()
-        with pytest.raises(RegistryError, match=r"example\.com|127\.0\.0\.1"):
-            client.get(MANIFEST, max_bytes=9)
-        client.close()
+    """A registry that names a foreign token server gets nobody even to knock there."""
+    with socket.create_server(("127.0.0.2", 0)) as evil:
+        evil.settimeout(0.0)
+        place = f"127.0.0.2:{evil.getsockname()[1]}"
+        for realm in (f"http://{place}/token", f"http://127.0.0.1@{place}/token"):
+            house.realm = realm
+            client = house.open()
+            with pytest.raises(RegistryError, match="no credentials are sent there"):
+                client.get(MANIFEST, max_bytes=9)
+            client.close()
+        with pytest.raises(BlockingIOError):
+            evil.accept()
 
-    assert house.server.asked == []
     assert not [asked for asked in house.registry.asked if "authorization" in asked.headers]
 
 
@@ -334,6 +341,22 @@ def test_basic_is_shown_where_it_is_asked_for(house: House) -> None:
     wrong = "Basic " + base64.b64encode(b"alice:wrong").decode()
     assert shown == [None, BASIC, BASIC, BASIC, wrong, wrong]
     assert house.server.asked == []
+
+
+def test_a_registry_may_change_what_it_asks_for(house: House) -> None:
+    """A registry that wanted a password, and now wants tokens, gets them."""
+    bearer = house.registry.routes[MANIFEST]
+    guard = Answer(401, {"WWW-Authenticate": 'Basic realm="registry"'})
+    house.registry.routes[MANIFEST] = lambda asked: (
+        Answer(body=b"x") if asked.headers.get("authorization") == BASIC else guard
+    )
+    client = house.open()
+    assert client.get(MANIFEST, max_bytes=9).status == 200
+    house.registry.routes[MANIFEST] = bearer
+    assert client.get(MANIFEST, max_bytes=9).status == 200
+    client.close()
+
+    assert house.registry.asked[-1].headers["authorization"] == "Bearer token-0"
 
 
 def test_a_login_that_is_a_token_is_the_token(house: House) -> None:

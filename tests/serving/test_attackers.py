@@ -303,7 +303,7 @@ def test_manifest_cannot_name_a_column_with_code(name: str) -> None:
     data = strictjson.loads(toy_bundle().manifest_bytes, "manifest.json")
     data["columns"][0]["name"] = name
 
-    with pytest.raises(BundleError, match="identifier|NUL"):
+    with pytest.raises(BundleError, match=r"identifier|NUL"):
         Manifest.from_bytes(strictjson.dumps(data))
 
 

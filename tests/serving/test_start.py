@@ -274,3 +274,19 @@ def test_forked_children_follow_by_themselves(
     said = run_script(FORKED, site.url, tmp_path / "cache", registry.root)
 
     assert said.split() == ["1.1.0"]
+
+
+def test_cache_that_cannot_be_written_is_told_once(
+    registry: FileRegistry, remote: mlembed.Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host serves, and its log says what is missing for the next start."""
+    remote.cache.write_bytes(b"a file where a folder should be")
+    with caplog.at_level(logging.WARNING, "mlembed"):
+        model = started(remote)
+        model.refresh()
+        promote(registry, NEXT)
+        assert model.refresh()
+
+    assert (model.version, model.state) == ("1.1.0", "READY")
+    (told,) = [item for item in caplog.messages if "cannot be written" in item]
+    assert "a start without the registry may fail" in told
