@@ -103,11 +103,11 @@ def _opened(location: str | Path, settings: Settings | None) -> Registry:
 
         return open_web(parts, settings)
     if scheme == "oci":
-        from mlembed.registry.oci import open_oci
+        from mlembed.registry.oci.oci import open_oci
 
         return open_oci(parts, settings)
     if scheme == "s3":
-        from mlembed.registry.bucket import open_bucket
+        from mlembed.registry.s3.bucket import open_bucket
 
         return open_bucket(parts, settings)
     raise SettingsError(f"registries of the scheme '{scheme}' are not served; served are {_SERVED}")

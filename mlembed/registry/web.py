@@ -13,17 +13,17 @@ from urllib.parse import SplitResult, quote, urlunsplit
 
 from mlembed.bundle import strictjson
 from mlembed.errors import BundleError, IntegrityError, NotFoundError, RegistryError, SettingsError
-from mlembed.registry.credentials import Static, require_origin
+from mlembed.registry.http.credentials import Static, require_origin
+from mlembed.registry.http.transport import Transport
 from mlembed.registry.store import MODELS, Listed, Polled, Store
-from mlembed.registry.transport import Transport
 from mlembed.registry.tree import MAX_INDEX_BYTES, TreeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlembed.bundle.manifest import File
-    from mlembed.registry.credentials import Credentials
-    from mlembed.registry.transport import Response
+    from mlembed.registry.http.credentials import Credentials
+    from mlembed.registry.http.transport import Response
     from mlembed.settings import Settings
 
 _MAX_REFUSAL_BYTES = 64 * 1024

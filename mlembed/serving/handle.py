@@ -201,7 +201,7 @@ class Handle:
             self.answer_with(served)
 
     def answer_with(self, served: Served | None) -> None:
-        """Put *served* in service, behind an override if there is one; call with `_switch` held."""
+        """Put *served* in service, behind an override; call with `_switch` held."""
         self.live = served
         stack = _overrides.get(self.ref.name)
         self.current = stack[-1] if stack else served

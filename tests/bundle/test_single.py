@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import tempfile
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -191,11 +192,25 @@ def _set(data: bytes, at: int, value: bytes) -> bytes:
     return data[:at] + value + data[at + len(value) :]
 
 
-def laid_out(contents: list[tuple[str, bytes]]) -> bytes:
-    """Return an archive as mlembed lays it out, of whatever files."""
-    members = _laid_out((name, zlib.crc32(data), len(data)) for name, data in contents)
-    parts = (member.local() + data for member, (_, data) in zip(members, contents, strict=True))
-    return b"".join(parts) + _table(members)
+def laid_out(contents: list[tuple[str, bytes]], gap: bytes = b"", swap: int = 0) -> bytes:
+    """Return an archive as mlembed lays it out, of whatever files.
+
+    Args:
+        contents: Names and contents, in the order of the table.
+        gap: What stands between the first file and the second.
+        swap: Number of files at the end that stand the other way round than in the table.
+    """
+    measured = [(name, zlib.crc32(data), len(data)) for name, data in contents]
+    n_kept = len(measured) - swap
+    placed = _laid_out(measured[:n_kept] + measured[n_kept:][::-1])
+    placed = [*placed[:1], *(m._replace(offset=m.offset + len(gap)) for m in placed[1:])]
+    whole = bytearray(max(member.end() for member in placed))
+    whole[placed[0].end() : placed[0].end() + len(gap)] = gap
+    for member in placed:
+        whole[member.offset : member.end()] = member.local() + dict(contents)[member.name]
+    in_table = placed[:n_kept] + placed[n_kept:][::-1]
+    end = struct.pack("<I", len(whole))
+    return bytes(whole) + _set(_table(in_table), len(_table(in_table)) - 6, end)
 
 
 HOSTILE = {
@@ -244,6 +259,13 @@ HOSTILE = {
     "a file behind the others": laid_out([*MEMBERS, ("card.md", b"x")]),
     "a name upwards": laid_out([*MEMBERS, ("../evil", b"x")]),
     "a name that is none": laid_out([*MEMBERS, ("", b"x")]),
+    "a name twice, the same contents": laid_out([*MEMBERS[:2], *MEMBERS[1:]]),
+    "a name twice, in a row": laid_out([*MEMBERS, MEMBERS[-1]]),
+    "a gap that the table knows": laid_out(MEMBERS, gap=b"hidden"),
+    "files that stand in another order than in the table": laid_out(MEMBERS, swap=2),
+    "data between two ends": GOOD + b"hidden" + GOOD[-22:],
+    "a whole archive behind another": GOOD + GOOD,
+    "a name in another alphabet": _set(_set(GOOD, 30, b"\xec"), TABLE + 46, b"\xec"),
     "hidden in a checksum": _set(_set(GOOD, 14, b"evil"), TABLE + 16, b"evil"),
 }
 
@@ -282,6 +304,22 @@ def test_single_file_refuses_oversized_parts(tmp_path: Path) -> None:
     write_single(large, tmp_path / "b.mlb")
     with pytest.raises(IntegrityError, match=r"manifest\.json is larger than 1048576 bytes"):
         read_single(tmp_path / "b.mlb")
+
+
+def test_single_file_does_not_believe_the_length_of_its_table(tmp_path: Path) -> None:
+    """No memory is taken for a table larger than that of seventeen files."""
+    size = 2**26
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, size - 22, 0, 0)
+    with (tmp_path / "toy.mlb").open("wb") as file:
+        file.seek(size - len(end))
+        file.write(end)
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError, match="its table is not at its end"):
+            read_single(tmp_path / "toy.mlb")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_single_file_refuses_what_is_no_file(tmp_path: Path) -> None:

@@ -238,6 +238,21 @@ def test_inspect_refuses_broken_golden_rows(
         assert "golden.json is not the JSON it should be" in capsys.readouterr().err
 
 
+def test_inspect_reads_the_single_file_that_training_writes(
+    published: Callable[..., tuple[int, Any]], folder: Path
+) -> None:
+    """`--output` writes one file where the name ends in .mlb, a directory elsewhere."""
+    trained = ("train", "train.py", "--data", "visits.csv", "--output")
+
+    code, result = published(*trained, "mail/visits.mlb")
+    assert (code, result["output"]) == (0, "mail/visits.mlb")
+    assert (folder / "mail" / "visits.mlb").is_file()
+    assert published("inspect", "mail/visits.mlb")[1]["version"] == result["version"]
+
+    assert published(*trained, "visits.folder")[0] == 0
+    assert (folder / "visits.folder" / "manifest.json").is_file()
+
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\rsafe\x9b31m\u202e[/x][red]\\[bold]"
 
 

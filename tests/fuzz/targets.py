@@ -27,7 +27,7 @@ from mlembed.bundle.signature import sign, verify
 from mlembed.bundle.single import _laid_out, _table, read_single, write_single
 from mlembed.errors import MlembedError
 from mlembed.registry.issue import Issuer
-from mlembed.registry.modelpack import Artifact, pointer_layer, read_alias, write_alias
+from mlembed.registry.oci.modelpack import Artifact, pointer_layer, read_alias, write_alias
 from mlembed.registry.pointer import Target, read_entry
 from tensorgraphs import pixels_bundle
 

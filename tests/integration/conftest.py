@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlembed.registry.oci import OciRegistry
+    from mlembed.registry.oci.oci import OciRegistry
 
 
 @pytest.fixture

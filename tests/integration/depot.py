@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from mlembed.registry import open_source
-from mlembed.registry.oci import open_oci
+from mlembed.registry.oci.oci import open_oci
 from mlembed.registry.pointer import Ref
 from mlembed.settings import Settings
 from registry.hostile import Answer, Asked, Server
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.registry.follow import Followed
-    from mlembed.registry.oci import OciRegistry
+    from mlembed.registry.oci.oci import OciRegistry
     from mlembed.registry.registry import Registry
 
 BINARY = shutil.which("docker-registry")

@@ -19,10 +19,10 @@ from mlembed.bundle.bundle import sha256
 from mlembed.bundle.keys import new_key
 from mlembed.errors import IntegrityError, NotFoundError, RegistryError, SignatureError
 from mlembed.registry import open_registry, open_source
-from mlembed.registry.artifact import MANIFEST_TYPE
 from mlembed.registry.collecting import collect
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.mirroring import mirror
+from mlembed.registry.oci.artifact import MANIFEST_TYPE
 from mlembed.registry.pointer import Ref, Target
 from mlembed.settings import Settings
 from registry.stock import VERSIONS, bundle
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.registry.oci import OciRegistry
+    from mlembed.registry.oci.oci import OciRegistry
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason=MISSING)
 MODEL = next(file for file in bundle().manifest.files if file.path == "model.onnx")

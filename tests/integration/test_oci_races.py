@@ -11,7 +11,7 @@ import pytest
 from integration.depot import BINARY, MISSING, TOY, Depot, Relay, follow, host
 from mlembed.bundle.bundle import write_directory
 from mlembed.errors import ConflictError, IntegrityError, PointerError
-from mlembed.registry.artifact import MANIFEST_TYPE
+from mlembed.registry.oci.artifact import MANIFEST_TYPE
 from mlembed.registry.pointer import Ref
 from registry.stock import bundle
 from registry.test_concurrency import raced
@@ -19,7 +19,7 @@ from registry.test_concurrency import raced
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlembed.registry.oci import OciRegistry
+    from mlembed.registry.oci.oci import OciRegistry
     from mlembed.registry.pointer import Pointer
     from registry.hostile import Asked
 
@@ -57,7 +57,7 @@ def test_processes_publish_one_version(depot: Depot, tmp_path: Path) -> None:
         write_directory(bundle(note=str(number)), tmp_path / str(number))
     script = """
     from urllib.parse import urlsplit
-    from mlembed.registry.oci import open_oci
+    from mlembed.registry.oci.oci import open_oci
 
     def publish(number):
         bundle = read_directory(base / str(number))
@@ -143,7 +143,7 @@ def test_promoters_race(depot: Depot, full: OciRegistry) -> None:
     """However many promote at once, the log stays one whole chain of what they wrote."""
     script = """
     from urllib.parse import urlsplit
-    from mlembed.registry.oci import open_oci
+    from mlembed.registry.oci.oci import open_oci
 
     def promote(number):
         def job():

@@ -23,9 +23,9 @@ from mlembed.errors import (
     IntegrityError,
     NotFoundError,
 )
-from mlembed.registry.bucket import BucketStore
 from mlembed.registry.collecting import collect
 from mlembed.registry.pointer import Ref
+from mlembed.registry.s3.bucket import BucketStore
 from processes import run_script
 from registry.buckets import ANYBODY, host, made, moto_server, opened, spoil, store_of
 from registry.hostile import random_bytes
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ALIAS = "toy/aliases/champion.json"
 OPEN = """
     from urllib.parse import urlsplit
-    from mlembed.registry.bucket import open_bucket
+    from mlembed.registry.s3.bucket import open_bucket
 
     def opened():
         return open_bucket(urlsplit(sys.argv[1]), None)

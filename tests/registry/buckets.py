@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from mlembed.bundle.trust import Trust
-from mlembed.registry.bucket import BucketStore, open_bucket
 from mlembed.registry.cache import Cache
 from mlembed.registry.follow import Followed
 from mlembed.registry.judge import Policy
 from mlembed.registry.memory import Memory
+from mlembed.registry.s3.bucket import BucketStore, open_bucket
 from mlembed.settings import Settings
 from processes import unmeasured
 from registry.hostile import Answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
 from registry.hostile import random_bytes
 
 DATA = random_bytes(7, 1_000_000)

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlembed.errors import IntegrityError, RegistryError
-from mlembed.registry.bucket import BucketStore
+from mlembed.registry.http.transport import Transport
 from mlembed.registry.pointer import Ref
-from mlembed.registry.sigv4 import Bucket, Keys
-from mlembed.registry.transport import Transport
+from mlembed.registry.s3.bucket import BucketStore
+from mlembed.registry.s3.sigv4 import Bucket, Keys
 from registry.buckets import Everywhere, opened, page, store_of, use
 from registry.hostile import Answer, Server, sequence
 from registry.stock import bundle
@@ -126,7 +126,7 @@ def test_listing_refuses_what_is_none(server: Server, answer: Answer) -> None:
 
 def test_listing_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that always has one page more is not asked for ever."""
-    monkeypatch.setattr("mlembed.registry.bucket._MAX_PAGES", 5)
+    monkeypatch.setattr("mlembed.registry.s3.bucket._MAX_PAGES", 5)
     server.routes["/models/"] = page("a", rest="again")
 
     with pytest.raises(RegistryError, match="too many names in 'toy'"):

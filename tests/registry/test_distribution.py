@@ -14,9 +14,9 @@ from mlembed.errors import (
     IntegrityError,
     RegistryError,
 )
-from mlembed.registry import distribution
-from mlembed.registry.distribution import Distribution
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
+from mlembed.registry.oci import distribution
+from mlembed.registry.oci.distribution import Distribution
 from registry.hostile import Answer, Server, sequence
 from registry.stock import bundle
 

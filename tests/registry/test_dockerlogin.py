@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlembed.registry.dockerlogin import Login, docker_folder, docker_login
+from mlembed.registry.oci.dockerlogin import Login, docker_folder, docker_login
 
 if TYPE_CHECKING:
     from pathlib import Path

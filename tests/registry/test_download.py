@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import NotFoundError, RegistryError
-from mlembed.registry.transport import TransientError, Transport
+from mlembed.registry.http.transport import TransientError, Transport
 from processes import run_script
 from registry.fetching import DATA, DIGEST, PATH, download
 from registry.hostile import Answer, Server, blob, random_bytes, redirect, sequence
@@ -191,7 +191,7 @@ def test_download_takes_little_memory(server: Server, tmp_path: Path) -> None:
     )
     script = """
     import json, resource, sys
-    from mlembed.registry.transport import Transport
+    from mlembed.registry.http.transport import Transport
 
     def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import IntegrityError, RegistryError
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
 from registry.fetching import DATA, DIGEST, PATH, download
 from registry.hostile import Answer, Server, blob, sequence
 from registry.wires import Wire, cut, flood, hang_up

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import sha256
 from mlembed.errors import IntegrityError, MlembedError, RegistryError
-from mlembed.registry import modelpack
-from mlembed.registry.artifact import MAX_DOCUMENT_BYTES
-from mlembed.registry.modelpack import (
+from mlembed.registry.oci import modelpack
+from mlembed.registry.oci.artifact import MAX_DOCUMENT_BYTES
+from mlembed.registry.oci.modelpack import (
     Artifact,
     pointer_layer,
     read_alias,

@@ -17,11 +17,11 @@ from mlembed.errors import (
     RegistryError,
     SettingsError,
 )
-from mlembed.registry.distribution import Distribution
-from mlembed.registry.modelpack import Artifact, pointer_layer, write_alias
-from mlembed.registry.oci import OciRegistry, open_oci
+from mlembed.registry.http.transport import Transport
+from mlembed.registry.oci.distribution import Distribution
+from mlembed.registry.oci.modelpack import Artifact, pointer_layer, write_alias
+from mlembed.registry.oci.oci import OciRegistry, open_oci
 from mlembed.registry.pointer import Ref, Target
-from mlembed.registry.transport import Transport
 from mlembed.settings import Settings
 from registry.hostile import Answer, Server, document
 from registry.stock import bundle

@@ -14,15 +14,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mlembed.errors import MlembedError, RegistryError
-from mlembed.registry.dockerlogin import Login
-from mlembed.registry.ocitoken import Tokens, read_challenges, require_realm
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
+from mlembed.registry.oci.dockerlogin import Login
+from mlembed.registry.oci.tokens import Tokens, read_challenges, require_realm
 from registry.hostile import Answer, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlembed.registry.credentials import Credentials
+    from mlembed.registry.http.credentials import Credentials
     from registry.hostile import Asked
 
 SECRET = "hunter2:with:colons"  # noqa: S105  a bait
@@ -153,11 +153,11 @@ def test_a_token_lives_as_long_as_it_says(
     """Nine tenths of the announced time a token is used, a minute's where nothing is announced."""
     house.told = told
     client, now = house.open(), time.monotonic()
-    monkeypatch.setattr("mlembed.registry.ocitoken.time.monotonic", lambda: now)
+    monkeypatch.setattr("mlembed.registry.oci.tokens.time.monotonic", lambda: now)
     client.get(MANIFEST, max_bytes=9)
     counts = []
     for later in (seconds - 0.01, seconds + 0.01):
-        monkeypatch.setattr("mlembed.registry.ocitoken.time.monotonic", lambda x=later: now + x)
+        monkeypatch.setattr("mlembed.registry.oci.tokens.time.monotonic", lambda x=later: now + x)
         client.get(MANIFEST, max_bytes=9)
         counts.append((len(house.server.asked), len(house.registry.asked)))
     client.close()

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlembed.errors import RegistryError, SettingsError
-from mlembed.registry.sigv4 import EMPTY, Keys, SigV4, authorization, bucket_of, keys_of
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
+from mlembed.registry.s3.sigv4 import EMPTY, Keys, SigV4, authorization, bucket_of, keys_of
 from registry.hostile import Answer, Server, redirect
 
 # The account, time and bucket of all examples in

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import RegistryError, SettingsError
-from mlembed.registry.transport import TransientError, Transport
+from mlembed.registry.http.transport import TransientError, Transport
 from processes import run_script
 from registry.hostile import Answer, Server, document, redirect, sequence
 from registry.wires import Wire, cut, stall
@@ -284,7 +284,7 @@ def test_import_loads_no_library() -> None:
     """The module costs nothing until something is asked."""
     script = """
     import sys
-    from mlembed.registry.transport import Static, Transport
+    from mlembed.registry.http.transport import Static, Transport
     Transport("https://host/", Static("https://host/", "token"))
     print({"httpx", "httpcore", "numpy", "urllib.request"} & set(sys.modules))
     """

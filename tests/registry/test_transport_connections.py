@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import RegistryError
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.transport import Transport
 from processes import run_script
 from registry.hostile import Answer, Server, redirect
 from registry.wires import Wire, cut
@@ -107,7 +107,7 @@ def test_transport_lives_on_in_a_forked_child(server: Server) -> None:
     server.routes |= {name: Answer(body=name.encode()) for name in ("/parent", "/child")}
     script = """
     import json, os, sys
-    from mlembed.registry.transport import Transport
+    from mlembed.registry.http.transport import Transport
 
     transport = Transport(sys.argv[1])
     said = [transport.get("/parent", max_bytes=99).body.decode()]

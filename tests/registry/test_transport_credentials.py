@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import RegistryError
-from mlembed.registry.transport import Response, Static, Transport
+from mlembed.registry.http.transport import Response, Static, Transport
 from registry.hostile import Answer, Server, redirect
 
 if TYPE_CHECKING:

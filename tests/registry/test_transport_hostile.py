@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlembed.errors import IntegrityError, RegistryError
-from mlembed.registry.deadline import Deadline
-from mlembed.registry.transport import Transport
+from mlembed.registry.http.deadline import Deadline
+from mlembed.registry.http.transport import Transport
 from registry.hostile import Answer, Server, sequence
 from registry.wires import Wire, stall, trickle
 

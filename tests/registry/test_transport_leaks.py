@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import MlembedError, RegistryError, SettingsError
-from mlembed.registry.transport import Static, Transport
+from mlembed.registry.http.transport import Static, Transport
 from registry.hostile import Answer, Server, redirect
 
 if TYPE_CHECKING:

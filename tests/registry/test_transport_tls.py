@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlembed.errors import RegistryError
-from mlembed.registry.transport import Static, Transport
+from mlembed.registry.http.transport import Static, Transport
 from registry.authority import Authority
 from registry.hostile import Answer, Server, redirect, sequence
 from registry.wires import Tunnel, Wire, cut, stall

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mlembed.errors import RegistryError
-from mlembed.registry.faults import TransientError, place
+from mlembed.registry.http.faults import TransientError, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

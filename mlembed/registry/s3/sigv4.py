@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from mlembed.errors import SettingsError
-from mlembed.registry.credentials import origin_of, require_origin
+from mlembed.registry.http.credentials import origin_of, require_origin
 from mlembed.registry.web import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlembed.registry.transport import Response
+    from mlembed.registry.http.transport import Response
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"

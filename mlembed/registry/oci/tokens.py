@@ -17,14 +17,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mlembed.bundle import strictjson
 from mlembed.errors import BundleError, RegistryError
-from mlembed.registry.credentials import Credentials, Static, origin_of
+from mlembed.registry.http.credentials import Credentials, Static, origin_of
 from mlembed.registry.web import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlembed.registry.dockerlogin import Login
-    from mlembed.registry.transport import Response, Transport
+    from mlembed.registry.http.transport import Response, Transport
+    from mlembed.registry.oci.dockerlogin import Login
 
     Connect = Callable[[str, Credentials | None], Transport]
 

@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from mlembed.errors import SettingsError
-from mlembed.registry.answer import Response, read, require_good
-from mlembed.registry.connection import Connections
-from mlembed.registry.credentials import Credentials, Static, require_origin
-from mlembed.registry.deadline import Deadline
-from mlembed.registry.download import Download
-from mlembed.registry.faults import TransientError
-from mlembed.registry.route import Route, is_sendable, read_call, read_url
+from mlembed.registry.http.answer import Response, read, require_good
+from mlembed.registry.http.connection import Connections
+from mlembed.registry.http.credentials import Credentials, Static, require_origin
+from mlembed.registry.http.deadline import Deadline
+from mlembed.registry.http.download import Download
+from mlembed.registry.http.faults import TransientError
+from mlembed.registry.http.route import Route, is_sendable, read_call, read_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from mlembed.registry.route import Call
+    from mlembed.registry.http.route import Call
 
 __all__ = ["Credentials", "Response", "Static", "TransientError", "Transport"]
 

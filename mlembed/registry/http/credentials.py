@@ -16,7 +16,7 @@ from mlembed.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlembed.registry.transport import Response
+    from mlembed.registry.http.transport import Response
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9._:-]+")

@@ -17,16 +17,16 @@ from urllib.parse import urljoin, urlsplit
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import sha256
 from mlembed.errors import BundleError, IntegrityError, NotFoundError, RegistryError
-from mlembed.registry.artifact import MANIFEST_TYPE, MAX_DOCUMENT_BYTES
-from mlembed.registry.credentials import origin_of
-from mlembed.registry.faults import TransientError
+from mlembed.registry.http.credentials import origin_of
+from mlembed.registry.http.faults import TransientError
+from mlembed.registry.oci.artifact import MANIFEST_TYPE, MAX_DOCUMENT_BYTES
 from mlembed.registry.store import Polled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlembed.bundle.manifest import File
-    from mlembed.registry.transport import Response, Transport
+    from mlembed.registry.http.transport import Response, Transport
 
 ANY_TYPE = (
     f"{MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json, "

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from mlembed.errors import IntegrityError, NotFoundError, RegistryError
-from mlembed.registry.answer import length_of, require_plain
-from mlembed.registry.faults import TransientError, place
+from mlembed.registry.http.answer import length_of, require_plain
+from mlembed.registry.http.faults import TransientError, place
 
 if TYPE_CHECKING:
     import httpx

@@ -13,8 +13,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import MlembedError, RegistryError
-from mlembed.registry.credentials import origin_of
-from mlembed.registry.faults import explain, overdue, place
+from mlembed.registry.http.credentials import origin_of
+from mlembed.registry.http.faults import explain, overdue, place
 
 if TYPE_CHECKING:
     import socket
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from mlembed.registry.deadline import Deadline
+    from mlembed.registry.http.deadline import Deadline
 
 _MAX_IDLE = 8  # a server that redirects to ever new hosts must not fill the process's files
 _SLACK_SECONDS = 0.1  # so that a deadline comes first, and is what the error speaks of

@@ -22,7 +22,7 @@ from mlembed.bundle.manifest import (
     is_version,
 )
 from mlembed.errors import RegistryError
-from mlembed.registry.artifact import (
+from mlembed.registry.oci.artifact import (
     MAX_DOCUMENT_BYTES,
     Layer,
     read_manifest,

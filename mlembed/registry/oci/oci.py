@@ -25,15 +25,15 @@ from mlembed.errors import (
 )
 from mlembed.registry.assembly import refuse_other_contents
 from mlembed.registry.collecting import Collected
-from mlembed.registry.credentials import require_origin
-from mlembed.registry.distribution import Distribution
-from mlembed.registry.dockerlogin import Login, docker_folder, docker_login
-from mlembed.registry.faults import TransientError
-from mlembed.registry.modelpack import EMPTY, Artifact, pointer_layer, serial_of, write_alias
-from mlembed.registry.ocitoken import Tokens
+from mlembed.registry.http.credentials import require_origin
+from mlembed.registry.http.faults import TransientError
+from mlembed.registry.oci.distribution import Distribution
+from mlembed.registry.oci.dockerlogin import Login, docker_folder, docker_login
+from mlembed.registry.oci.modelpack import EMPTY, Artifact, pointer_layer, serial_of, write_alias
+from mlembed.registry.oci.repository import Repository, version_tag
+from mlembed.registry.oci.tokens import Tokens
 from mlembed.registry.pointer import read_entry, require_name
 from mlembed.registry.registry import Registry
-from mlembed.registry.repository import Repository, version_tag
 from mlembed.registry.store import Polled
 from mlembed.registry.web import LOOPBACK, transport_for
 

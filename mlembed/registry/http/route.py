@@ -12,16 +12,16 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from mlembed.errors import RegistryError
-from mlembed.registry.answer import Response, drain
-from mlembed.registry.credentials import origin_of
-from mlembed.registry.faults import place
+from mlembed.registry.http.answer import Response, drain
+from mlembed.registry.http.credentials import origin_of
+from mlembed.registry.http.faults import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import httpx
 
-    from mlembed.registry.credentials import Credentials
+    from mlembed.registry.http.credentials import Credentials
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_REDIRECTS = 5

@@ -15,7 +15,7 @@ from mlembed.errors import RegistryError
 if TYPE_CHECKING:
     import httpx
 
-    from mlembed.registry.deadline import Deadline
+    from mlembed.registry.http.deadline import Deadline
 
 Kind = Literal["busy", "failing", "cut", "silent"]
 _MAX_PATH = 200  # characters

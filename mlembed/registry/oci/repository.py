@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from mlembed.bundle.bundle import sha256
 from mlembed.bundle.manifest import is_name, is_version
 from mlembed.errors import IntegrityError, RegistryError
-from mlembed.registry.distribution import ANY_TYPE
-from mlembed.registry.modelpack import Artifact, read_alias
+from mlembed.registry.oci.distribution import ANY_TYPE
+from mlembed.registry.oci.modelpack import Artifact, read_alias
 
 if TYPE_CHECKING:
-    from mlembed.registry.artifact import Layer
-    from mlembed.registry.distribution import Distribution
+    from mlembed.registry.oci.artifact import Layer
+    from mlembed.registry.oci.distribution import Distribution
     from mlembed.registry.store import Polled
 
 _ALIAS = "alias-"

@@ -20,9 +20,9 @@ from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 from mlembed.errors import MissingExtraError, NotFoundError, RegistryError
-from mlembed.registry.credentials import require_origin
-from mlembed.registry.faults import TransientError
-from mlembed.registry.sigv4 import SigV4, bucket_of, keys_of
+from mlembed.registry.http.credentials import require_origin
+from mlembed.registry.http.faults import TransientError
+from mlembed.registry.s3.sigv4 import SigV4, bucket_of, keys_of
 from mlembed.registry.store import Listed, Polled
 from mlembed.registry.tree import TreeRegistry
 from mlembed.registry.web import WebStore, transport_for
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential, S3Store
 
     from mlembed.bundle.manifest import File
-    from mlembed.registry.sigv4 import Bucket, Keys
-    from mlembed.registry.transport import Transport
+    from mlembed.registry.http.transport import Transport
+    from mlembed.registry.s3.sigv4 import Bucket, Keys
     from mlembed.settings import Settings
 
 _MAX_PAGE_BYTES = 8 * 1024 * 1024

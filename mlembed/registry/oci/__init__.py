@@ -1,0 +1,1 @@
+"""A container registry as a registry of models."""
