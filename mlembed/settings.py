@@ -206,6 +206,8 @@ def _read(name: str, kind: str, text: str) -> object:
             return _BOOLEANS[text.lower()]
         items = [item.strip() for item in text.split(",") if item.strip()]
         if kind.startswith("tuple"):
+            if not items:
+                raise ValueError("empty")  # an unset shell variable must not turn a check off
             return tuple(items)
         if kind.startswith("Mapping"):
             pairs = (item.partition("=") for item in items)

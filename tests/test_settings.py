@@ -180,3 +180,9 @@ def test_default_settings_are_read_once() -> None:
 
     assert run.returncode == 0
     assert default_settings() is default_settings()
+
+
+def test_settings_refuse_an_empty_list_of_keys() -> None:
+    """A shell variable that was never set does not turn signatures off."""
+    with pytest.raises(SettingsError, match="MLEMBED_KEYS: expected"):
+        Settings.from_mapping({"MLEMBED_KEYS": ""})

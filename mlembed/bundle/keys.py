@@ -159,7 +159,7 @@ class Signer:
         except TypeError as error:
             how = "is not encrypted; leave the password out"
             if not password:
-                how = "is encrypted; name the variable of its password with --password-env"
+                how = "is encrypted; set MLEMBED_SIGNING_PASSWORD, or --password-env"
             raise SettingsError(f"{place} {how}") from error
         except (ValueError, UnsupportedAlgorithm) as error:
             why = "has another password" if password else "is no readable private key"

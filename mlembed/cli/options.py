@@ -36,9 +36,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the alias's history.")]
 
 
-def registry_of(location: str) -> Registry:
-    """Return the registry an option names, or that of the environment."""
+def registry_of(location: str, home: str = "") -> Registry:
+    """Return the registry an option names, or that of the environment.
+
+    Args:
+        location: What the option names.
+        home: The registry that the credentials of the environment are for; its own by default.
+    """
     settings = default_settings()
+    settings = dataclasses.replace(settings, registry=settings.registry or home)
     return open_registry(location or settings.registry, settings)
 
 

@@ -10,9 +10,11 @@ import typer
 from mlembed.cli import shipping
 from mlembed.cli.options import JsonOption, ReasonOption, RegistryOption, alias_of, registry_of
 from mlembed.cli.output import say, show_json, show_table
+from mlembed.errors import SettingsError
 from mlembed.registry.pointer import Ref, parse_ref
 
 if TYPE_CHECKING:
+    from mlembed.bundle.trust import Trust
     from mlembed.registry.pointer import Entry, Pointer
     from mlembed.registry.registry import Registry
 
@@ -72,16 +74,19 @@ def show(
         "bytes": sum(file.size for file in manifest.files),
         "created": manifest.created,
         "signed": bool(signature),
-        "pointer": None if entry is None else _told(entry, None),
+        "pointer": None if entry is None else _told(entry, None, store.trust),
         "registry": str(store),
     }
     if as_json:
         show_json(found)
         return
     pointer = found.pop("pointer") or {}
-    pointer = {f"alias {key}": text for key, text in pointer.items() if key not in found}
-    show_table(("", ""), ((key, _plain(value)) for key, value in {**found, **pointer}.items()))
-    say(f"\nTo see what it takes: mlembed inspect {ref}; who signed it: mlembed verify {ref}")
+    names = {"serial": "serial", "issued": "since", "expires": "valid until", "action": "by way of"}
+    names |= {"by": "moved by", "reason": "because", "signed": "alias signed by"}
+    rows = [(key.replace("signed", "bundle signed"), _plain(found[key])) for key in found]
+    rows += [(name, _plain(pointer[key])) for key, name in names.items() if key in pointer]
+    show_table(("", ""), rows)
+    say(f"\nTo see what it takes: mlembed inspect {ref}; to judge who signed: mlembed verify {ref}")
 
 
 @app.command("log")
@@ -91,9 +96,12 @@ def log(
     as_json: JsonOption = False,
 ) -> None:
     """Show every move of an alias, the newest last: who, when, from what to what, and why."""
-    entries = registry_of(registry).entries(*alias_of(ref))
+    store = registry_of(registry)
+    entries = store.entries(*alias_of(ref))
     before = [None, *(entry.pointer for entry in entries)]
-    history = [_told(entry, last) for entry, last in zip(entries, before, strict=False)]
+    history = [
+        _told(entry, last, store.trust) for entry, last in zip(entries, before, strict=False)
+    ]
     if as_json:
         show_json(history)
         return
@@ -148,6 +156,8 @@ def renew(
 
 def _issuing(registry: str, by: str, days: float | None) -> Registry:
     store = registry_of(registry)
+    if days is not None and not days >= 0:
+        raise SettingsError("--days takes 0 for never, or a number of days")
     store.issuer = dataclasses.replace(store.issuer, by=by, days=days)
     return store
 
@@ -173,11 +183,15 @@ def _list(store: Registry, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _told(entry: Entry, last: Pointer | None) -> dict[str, Any]:
+def _told(entry: Entry, last: Pointer | None, trust: Trust) -> dict[str, Any]:
+    """Return what is known of a move: with trusted keys who signed it, else who it says did."""
+    claimed = [key_id for key_id, _ in entry.envelope.signatures]
+    verified = sorted(entry.envelope.signed_by(trust.keys)) if trust.keys else None
     return {
         **dataclasses.asdict(entry.pointer),
         "from": None if last is None else last.version,
-        "signed": [key_id for key_id, _ in entry.envelope.signatures],
+        "signed": claimed if verified is None else verified,
+        "verified": verified is not None,
     }
 
 

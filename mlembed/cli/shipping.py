@@ -67,7 +67,8 @@ def mirror(
     as_json: JsonOption = False,
 ) -> None:
     """Copy models into another registry: versions, signatures, aliases and their history."""
-    source, target = registry_of(registry), registry_of(destination)
+    source = registry_of(registry)
+    target = registry_of(destination, home=registry)
     copied = [
         mirrored(
             *(source, target, name),

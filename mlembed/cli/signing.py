@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from mlembed.cli.inspect import find_bundle, is_path
 from mlembed.cli.keys import PasswordOption, password_of
 from mlembed.cli.options import JsonOption, RegistryOption, registry_of
 from mlembed.cli.output import say, show_json
-from mlembed.errors import BundleError, IntegrityError, SettingsError
+from mlembed.errors import BundleError, ExpiredError, IntegrityError, SettingsError
 from mlembed.registry.files import replace
 from mlembed.registry.pointer import parse_ref
 from mlembed.settings import default_settings
@@ -62,6 +63,24 @@ def sign(
         say(f"{found.manifest.title} is signed by the key {signer.key_id}")
 
 
+def _found(text: str, registry: str, trust: Trust) -> Bundle:
+    """Return the bundle that *text* names; an alias's pointer is judged as a host would.
+
+    Raises:
+        SignatureError: If nobody trusted signed the pointer.
+        ExpiredError: If it has expired.
+    """
+    if is_path(text):
+        return find_bundle(text, registry)
+    ref, store = parse_ref(text), registry_of(registry)
+    store.trust = trust
+    if ref.is_alias:
+        pointer = store.entry(ref.name, ref.selector).pointer
+        if pointer.expired(dt.datetime.now(dt.UTC)):
+            raise ExpiredError(f"the pointer of {ref} expired {pointer.expires}")
+    return store.fetch(store.resolve(ref))
+
+
 def _write(bundle: Bundle, path: Path) -> None:
     """Put the signature of *bundle* into its directory or its single file."""
     try:
@@ -100,10 +119,10 @@ def verify(
     trust = Trust.read(keys or default_settings().keys, required=True)
     title = bundle_id = key_id = reason = ""
     try:
-        found = find_bundle(bundle, registry)
+        found = _found(bundle, registry, trust)
         title, bundle_id = found.manifest.title, found.id
         key_id = trust.check_bundle(found)
-    except IntegrityError as error:
+    except (IntegrityError, ExpiredError) as error:
         reason = str(error)
     if as_json:
         show_json(

@@ -23,8 +23,6 @@ from mlembed.registry import files
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-_LOCK_SECONDS = 120.0
-_PAUSE_SECONDS = 0.05
 _LEFTOVER_SECONDS = 24 * 3600.0
 _PREFIX = ".tmp-"
 
@@ -32,17 +30,19 @@ _PREFIX = ".tmp-"
 class Cache:
     """Files in the directory *root*, at most *max_bytes* of them.
 
+    Whoever needs what another downloads waits for it, *lock_seconds* at most.
+
     Many processes may share it. No call raises for what the disk does; `problem` tells.
 
     Attributes:
         problem: Why it could not be written, the last time it could not; or empty.
     """
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int, lock_seconds: float = 10.0) -> None:
         self.root = root
         self.problem = ""
         self._blobs, self._signatures = root / "blobs" / "sha256", root / "signatures"
-        self._max_bytes = max_bytes
+        self._max_bytes, self._lock_seconds = max_bytes, lock_seconds
 
     def read(self, digest: str, max_bytes: int) -> bytes | None:
         """Return what is held under *digest*, which may be damaged; None where nothing is."""
@@ -174,19 +174,11 @@ class Cache:
     @contextlib.contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
         """Wait while another downloads the same; go on without where locks do not work."""
-        descriptor = -1
-        try:
-            self._folder()
-            (self.root / "locks").mkdir(exist_ok=True, mode=0o700)
-            descriptor = os.open(self.root / "locks" / digest, os.O_RDWR | os.O_CREAT, 0o600)
-            _wait_for(descriptor)
-        except OSError:
-            pass
-        try:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                (self.root / "locks").mkdir(parents=True, exist_ok=True, mode=0o700)
+                stack.enter_context(files.locked(self.root / "locks" / digest, self._lock_seconds))
             yield
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 def _read(path: Path, max_bytes: int) -> bytes | None:
@@ -213,18 +205,3 @@ def _reserve(file: BinaryIO, size: int) -> None:
     """
     if hasattr(os, "posix_fallocate") and size:
         os.posix_fallocate(file.fileno(), 0, size)
-
-
-def _wait_for(descriptor: int) -> None:
-    if os.name != "posix":
-        return
-    import fcntl
-
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            return

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mlembed.registry.registry import Registry
 
 _DAY_SECONDS = 86_400.0
+_MOST_DAYS = 1e6
 
 
 class Collected(NamedTuple):
@@ -47,8 +48,8 @@ def collect(
         IntegrityError: If an alias's log or a version is damaged; nothing is removed then.
         RegistryError: If the registry cannot be read or written.
     """
-    if keep < 0 or grace_days < 0:
-        raise SettingsError("keep and grace_days may not be negative")
+    if keep < 0 or not 0 <= grace_days < _MOST_DAYS:
+        raise SettingsError("keep and grace_days must be 0 or more")
     needed = set()
     for alias in registry.aliases(name):
         history = registry.history(name, alias)

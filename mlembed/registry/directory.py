@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -13,6 +14,9 @@ from mlembed.registry.store import Listed, Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_LOCK_SECONDS = 10.0
 
 
 class Directory(Store):
@@ -83,6 +87,23 @@ class Directory(Store):
             os.utime(self.root / path)
         except OSError as error:
             self._refuse(error)
+
+    def modified(self, path: str) -> float:
+        """Return the Unix time of the last change of *path*; 0 where it is gone."""
+        try:
+            return (self.root / path).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    @contextlib.contextmanager
+    def alone(self, folder: str) -> Iterator[None]:
+        """Keep others who write *folder* out for a moment, where locks work."""
+        try:
+            lock = files.locked(self.root / folder / ".lock", _LOCK_SECONDS)
+        except OSError as error:
+            self._refuse(error)
+        with lock:
+            yield
 
     def remove(self, path: str) -> None:
         """Remove *path* if it is there."""

@@ -25,6 +25,16 @@ class FileRegistry(TreeRegistry):
         super().__init__(Directory(root))
         self.root = root
 
+    def models(self) -> list[str]:
+        """Return the names of all models, sorted.
+
+        Raises:
+            NotFoundError: If there is no such directory.
+        """
+        if not self.root.is_dir():
+            raise NotFoundError(f"there is no registry at {self}; train with --registry {self}")
+        return super().models()
+
     def contents(self, target: Target, file: File) -> bytes:
         """Return the contents of a file of *target*, read once into memory of their size."""
         data = self.blob(target, file.sha256, file.size)
@@ -34,6 +44,5 @@ class FileRegistry(TreeRegistry):
 
     def unknown(self, ref: Ref) -> NoReturn:
         """Say that there is no *ref*, and what there is."""
-        if not self.root.is_dir():
-            raise NotFoundError(f"there is no registry at {self}; train with --registry {self}")
+        self.models()  # is there a registry at all
         super().unknown(ref)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_PAUSE_SECONDS = 0.02
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -52,6 +55,37 @@ def keep(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _temporary(path, data, is_public=False) as temporary:
         temporary.replace(path)
+
+
+def locked(path: Path, seconds: float) -> BinaryIO:
+    """Return the lock file *path*, held until it is closed; not held where locks do not work.
+
+    Waits for whoever holds it, but not longer than *seconds*: nothing but order depends on it.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+b", opener=_open_plain)  # noqa: SIM115  whoever calls closes it
+    if os.name != "posix":
+        return file
+    import fcntl
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        except OSError:  # this disk has no locks
+            break
+        else:
+            break
+    return file
+
+
+def _open_plain(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
 
 @contextlib.contextmanager

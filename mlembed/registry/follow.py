@@ -13,6 +13,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlembed.bundle.manifest import is_version, version_key
 from mlembed.errors import ExpiredError, IntegrityError, NotFoundError
 from mlembed.registry.judge import TOLERANCE, Judge
 from mlembed.registry.memory import Good, Memory, Remembered
@@ -33,6 +34,31 @@ class Resort(NamedTuple):
 
     what: str
     bring: Callable[[], Bundle]
+
+
+def _shipped(place: Path, ref: Ref) -> Path:
+    """Return where *place* holds a bundle for *ref*: itself, or what is named after the model.
+
+    In a folder that is `name.mlb`, `name/`, or with a version as `mlembed registry pull` writes
+    them, `name-1.2.0.mlb`; the newest of these for an alias.
+    """
+    if place.is_file() or (place / "manifest.json").exists():
+        return place
+    for path in (place / f"{ref.name}.mlb", place / ref.name):
+        if path.exists():
+            return path
+    found = {
+        path.name.removesuffix(".mlb").removeprefix(f"{ref.name}-"): path
+        for path in place.glob(f"{ref.name}-*")
+    }
+    versions = sorted(filter(is_version, found), key=version_key)
+    wanted = [version for version in versions if ref.is_alias or version == ref.selector]
+    if not wanted:
+        raise NotFoundError(
+            f"{place} holds no bundle for {ref}; expected {ref.name}.mlb, {ref.name}/ or "
+            f"{ref.name}-<version>.mlb"
+        )
+    return found[wanted[-1]]
 
 
 class Followed:
@@ -159,8 +185,11 @@ class Followed:
         if entry is None and known.good is not None and known.etag:
             with contextlib.suppress(IntegrityError):  # keys may have changed since
                 entry = self._judge.judged(ref, known.good.pointer)
-        polled = self._registry.poll(ref.name, ref.selector, known.etag if entry else "")
+        # What was seen and did not prove itself is not skipped: it is asked for again.
+        is_newest = entry is not None and entry.pointer.serial == known.serial
+        polled = self._registry.poll(ref.name, ref.selector, known.etag if is_newest else "")
         if polled.unchanged and entry is not None:
+            self._judge.follow(ref, entry.pointer, known)
             self._seen[ref] = entry
             return entry
         if polled.data is None:
@@ -184,8 +213,7 @@ class Followed:
         """Return the bundle that was shipped with the application for *ref*."""
         from mlembed.bundle.single import read_bundle  # others start without
 
-        inside = (place / f"{ref.name}.mlb", place / ref.name)
-        bundle = read_bundle(next((path for path in inside if path.exists()), place))
+        bundle = read_bundle(_shipped(place, ref))
         manifest = bundle.manifest
         if manifest.name != ref.name or (not ref.is_alias and manifest.version != ref.selector):
             raise NotFoundError(f"{place} holds {manifest.title} and not {ref}")
@@ -200,7 +228,8 @@ class Followed:
         if known is None:
             known = self._memory.read(ref) if self._memory is not None else Remembered()
             if known.epoch != self._policy.epoch:
-                # What served still did; which serials are believed begins anew.
+                # What served still did; which serials are believed begins anew. What a lower epoch
+                # remembers is not written over a higher one, see Memory.
                 known = Remembered(
                     epoch=self._policy.epoch, good=known.good, previous=known.previous
                 )

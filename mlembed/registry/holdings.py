@@ -64,8 +64,17 @@ class Holdings(abc.ABC):
         """Return the stored pointer of *alias*, unless it is still what *etag* stood for."""
 
     @abc.abstractmethod
-    def log(self, name: str, alias: str, after: int = 0) -> list[tuple[int, bytes]]:
-        """Return every stored pointer of *alias* with its serial, those behind *after* only."""
+    def log(
+        self, name: str, alias: str, after: int = 0, before: int | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return every stored pointer of *alias* with its serial.
+
+        Args:
+            name: Name of the model.
+            alias: The alias.
+            after: Only higher serials.
+            before: Only lower serials, which are then asked for one by one; not too many.
+        """
 
     @abc.abstractmethod
     def append(self, pointer: Pointer, data: bytes) -> bool:

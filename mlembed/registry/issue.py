@@ -7,13 +7,15 @@ import datetime as dt
 import os
 from typing import TYPE_CHECKING
 
-from mlembed.registry.pointer import MAX_TEXT, Pointer
+from mlembed.errors import IntegrityError, SettingsError
+from mlembed.registry.pointer import MAX_SERIAL, MAX_TEXT, Pointer
 
 if TYPE_CHECKING:
     from mlembed.bundle.keys import Signer
     from mlembed.registry.pointer import Target
 
 SIGNED_DAYS = 90
+_MOST_DAYS = 36_500
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +35,21 @@ class Issuer:
     def issue(
         self, target: Target, alias: str, action: str, reason: str, last: Pointer | None
     ) -> Pointer:
-        """Return the pointer of *alias* at *target* that follows *last*."""
+        """Return the pointer of *alias* at *target* that follows *last*.
+
+        Raises:
+            SettingsError: If the days are no time that a calendar has.
+            IntegrityError: If no serial is left.
+        """
+        if last is not None and last.serial >= MAX_SERIAL:
+            raise IntegrityError(
+                f"{target.name}@{alias} has serial {last.serial}, the last there can be: somebody "
+                "spoilt it. Remove that pointer and its log entry, or use another alias"
+            )
         now = dt.datetime.now(dt.UTC)
         days = (SIGNED_DAYS if self.signer else 0) if self.days is None else self.days
+        if not -_MOST_DAYS <= days <= _MOST_DAYS:
+            raise SettingsError(f"days must be between 0 and {_MOST_DAYS}")
         expires = (now + dt.timedelta(days=days)).isoformat(timespec="seconds") if days else ""
         return Pointer(
             name=target.name,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOLERANCE = dt.timedelta(days=1)  # how far the clocks of publisher and host may differ
 MAX_JUMP = 1_000  # serials that may be missed between two looks
 _MAX_FIRST_SERIAL = 1_000_000
-_WALKED = 20  # skipped pointers that are read, to see that they lead to the new one
+_WALKED = 100  # skipped pointers that are read, to see that they lead to the new one
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,14 @@ class Judge:
             return True
         prev = known.digest
         if missed:
-            log = self._registry.log(ref.name, ref.selector, known.serial)
-            for _, data in log[:missed]:
-                between = self.judged(ref, data).pointer
+            log = dict(self._registry.log(ref.name, ref.selector, known.serial, pointer.serial))
+            for serial in range(known.serial + 1, pointer.serial):
+                if serial not in log:
+                    return True  # moved away, or not there yet: nothing can be told
+                # Not judged by its signature: the one at the head vouches for it, by its digest.
+                between = read_entry(
+                    log[serial], f"the pointer {serial} of {ref} in {self}"
+                ).pointer
                 if between.prev != prev:
                     return False
                 prev = between.digest

@@ -82,12 +82,17 @@ class Memory:
         return _read(self._path(ref)) or Remembered()
 
     def write(self, ref: Ref, remembered: Remembered) -> None:
-        """Remember, unless another process has seen a higher serial of the same epoch meanwhile."""
+        """Remember, but never less than another process has: its epoch and serial stay.
+
+        Where another has seen a higher serial, the ETag that goes with a lower one is dropped.
+        """
         path = self._path(ref)
         there = _read(path)
+        if there is not None and there.epoch > remembered.epoch:
+            return
         if there and (there.epoch, there.serial) > (remembered.epoch, remembered.serial):
             remembered = dataclasses.replace(
-                remembered, serial=there.serial, digest=there.digest, epoch=there.epoch
+                remembered, serial=there.serial, digest=there.digest, etag=""
             )
         try:
             files.keep(path, strictjson.dumps(_written(remembered)))

@@ -65,8 +65,11 @@ def mirror(
             told(version)
             bundle = source.fetch(source.resolve(Ref(name, version)))
             destination.trust.check_bundle(bundle)
-            destination.publish(bundle)
+            destination.store_as_is(bundle)
         for alias, entries in logs.items():
+            for entry in entries[-1:]:  # it vouches for those before, by their digests
+                place = f"the pointer of {name}@{alias} in {source}"
+                destination.trust.check_envelope(entry.envelope, place)
             for entry in entries:
                 if not destination.append(entry.pointer, entry.data):
                     raise ConflictError(
@@ -86,7 +89,8 @@ def _is_there(source: Registry, destination: Registry, name: str, version: str) 
             f"{name}@{version} is one bundle in {source} and another in {destination}; "
             "publish it as another version"
         )
-    return destination.signature(target) == source.signature(target)
+    signature = source.signature(target)
+    return not signature or destination.signature(target) == signature
 
 
 def _ahead(source: Registry, destination: Registry, name: str, alias: str) -> list[Entry]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -14,6 +16,7 @@ from mlembed.registry.follow import Followed
 from mlembed.registry.issue import Issuer
 from mlembed.registry.judge import Policy
 from mlembed.registry.memory import Memory
+from mlembed.registry.pointer import parse_ref
 from mlembed.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -57,14 +60,21 @@ def open_source(location: str | Path | Registry, settings: Settings) -> Followed
     policy = Policy(
         trust=trust_of(settings),
         epoch=settings.epoch,
-        min_serials=settings.min_serials,
+        min_serials={str(parse_ref(ref)): n for ref, n in settings.min_serials.items()},
         bundled=settings.bundled,
     )
     registry = location if isinstance(location, Registry) else _opened(location, settings)
     # A directory is as near as the cache, and what it says is believed unless keys are asked for.
     is_near = isinstance(registry, FileRegistry)
-    memory = None if is_near and not policy.trust.keys else Memory(settings.cache, str(registry))
-    cache = None if is_near else Cache(settings.cache, settings.cache_bytes)
+    memory = cache = None
+    if policy.trust.keys or not is_near:
+        # One registry, however its directory is spelt and from wherever it is named.
+        name = (
+            os.path.realpath(registry.root) if isinstance(registry, FileRegistry) else str(registry)
+        )
+        memory = Memory(settings.cache, name)
+    if not is_near:
+        cache = Cache(settings.cache, settings.cache_bytes, settings.start_seconds)
     return Followed(registry, policy, memory, cache)
 
 
@@ -77,6 +87,15 @@ def trust_of(settings: Settings) -> Trust:
     if not settings.keys and not settings.require_signature:
         return Trust()
     return Trust.read(settings.keys, settings.require_signature)
+
+
+def _at_home(location: str, settings: Settings | None) -> Settings | None:
+    """Return *settings*, without their credentials where those are for another registry."""
+    if settings is None or not settings.registry or not settings.registry_auth:
+        return settings
+    if urlsplit(settings.registry)[:2] == urlsplit(location)[:2]:
+        return settings
+    return dataclasses.replace(settings, registry_auth="")
 
 
 def _opened(location: str | Path, settings: Settings | None) -> Registry:
@@ -98,6 +117,7 @@ def _opened(location: str | Path, settings: Settings | None) -> Registry:
         raise SettingsError(f"the registry's {scheme}:// URL is malformed") from error
     if scheme == "file":
         return FileRegistry(_file_path(parts))
+    settings = _at_home(location, settings)
     if scheme in {"https", "http"}:
         from mlembed.registry.web import open_web  # others start without
 

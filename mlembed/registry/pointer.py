@@ -25,7 +25,7 @@ MAX_POINTER_BYTES = 64 * 1024
 MAX_TEXT = 2_000
 PAYLOAD_TYPE = "application/vnd.mlembed.pointer+json"
 _ACTIONS = ("promote", "rollback", "renew")
-_MAX_SERIAL = 2**53  # what every reader of JSON holds exactly
+MAX_SERIAL = 2**53  # what every reader of JSON holds exactly
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Pointer:
 
     def expired(self, now: dt.datetime, tolerance: dt.timedelta = dt.timedelta()) -> bool:
         """Tell whether it was stale at *now*, with *tolerance* for clocks that differ."""
-        return bool(self.expires) and dt.datetime.fromisoformat(self.expires) + tolerance < now
+        return bool(self.expires) and dt.datetime.fromisoformat(self.expires) < now - tolerance
 
 
 class Entry(NamedTuple):
@@ -193,7 +193,7 @@ def _is_whole(pointer: Pointer) -> bool:
         and is_version(pointer.version)
         and (pointer.prev == "" or is_sha256(pointer.prev))
         and type(pointer.serial) is int
-        and 1 <= pointer.serial < _MAX_SERIAL
+        and 1 <= pointer.serial < MAX_SERIAL
         and pointer.action in _ACTIONS
         and all(map(is_moment, times))
     )

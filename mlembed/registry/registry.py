@@ -107,7 +107,7 @@ class Registry(Holdings):
     def publish(self, bundle: Bundle) -> Target:
         """Store *bundle* as a new version; the same bundle again mends what was damaged.
 
-        It is signed on the way, if the issuer has a key and nobody signed it before.
+        It is signed on the way, if the issuer has a key and nobody signed it before; see `store_as_is`.
 
         Raises:
             ConflictError: If the version exists with other contents.
@@ -117,6 +117,10 @@ class Registry(Holdings):
             from mlembed.bundle.signature import sign  # others publish without
 
             bundle = dataclasses.replace(bundle, signature=sign(bundle, self.issuer.signer))
+        return self.store_as_is(bundle)
+
+    def store_as_is(self, bundle: Bundle) -> Target:
+        """Store *bundle*, signed or not, as it is; see `publish`."""
         name, version = require_name(bundle.manifest.name), bundle.manifest.version
         target = Target(name, version, bundle.id)
         if not self.put(bundle) and self.resolve(Ref(name, version)) != target:
@@ -133,7 +137,6 @@ class Registry(Holdings):
             RegistryError: If the registry cannot be written.
         """
         target = self.resolve(Ref(name, version))
-        self.trust.check_bundle(self.fetch(target))
         return self._move(name, alias, "promote", reason, lambda _history: target)
 
     def rollback(self, name: str, alias: str, reason: str = "") -> Pointer:
@@ -171,6 +174,7 @@ class Registry(Holdings):
             raise IntegrityError(
                 f"{place} speaks of {entry.pointer.name}@{entry.pointer.alias}; promote again"
             )
+        self.trust.check_envelope(entry.envelope, place)
         return entry
 
     def entries(self, name: str, alias: str) -> list[Entry]:
@@ -229,31 +233,45 @@ class Registry(Holdings):
         place = f"the log of {name}@{alias} in {self}"
         for _ in range(_ATTEMPTS):
             log = chained(self.log(name, alias), name, alias, place)
-            in_force, last = self._history(name, alias, [entry.pointer for entry in log])
-            pointer = self.issuer.issue(choose(in_force), alias, action, reason, last)
-            if self.append(pointer, pointer.sealed(self.issuer.signer)):
+            in_force, last = self._history(name, alias, log, place)
+            target = choose(in_force)
+            self.trust.check_bundle(self.fetch(target))
+            pointer = self.issuer.issue(target, alias, action, reason, last)
+            data = pointer.sealed(self.issuer.signer)
+            self.trust.check_envelope(read_entry(data, place).envelope, "the new pointer")
+            if self.append(pointer, data):
                 return pointer
         raise ConflictError(
             f"others moved {name}@{alias} in {self} {_ATTEMPTS} times meanwhile; try again"
         )
 
     def _history(
-        self, name: str, alias: str, log: list[Pointer]
+        self, name: str, alias: str, log: list[Entry], place: str
     ) -> tuple[list[Pointer], Pointer | None]:
         """Return what was in force, and the last pointer there was, in force or not.
 
-        Also where the alias itself is damaged, or its log has been moved away.
+        Also where the alias itself is damaged, or its log has been moved away. What is in force is
+        signed as the trust asks, and so are all before it, by their digests; what lies beyond is
+        judged one by one.
         """
-        last = log[-1] if log else None
+        pointers = [entry.pointer for entry in log]
+        last = pointers[-1] if log else None
+        current: Pointer | None = None
+        is_damaged = False
         try:
             current = self.entry(name, alias).pointer
         except NotFoundError:
-            return [], last
+            pass
         except IntegrityError:
-            return log, last
+            is_damaged = True
+        for entry in log[-1:] if is_damaged else log:
+            if current is None or entry.pointer.serial > current.serial:
+                self.trust.check_envelope(entry.envelope, f"{place}, {entry.pointer.serial}")
+        if current is None:
+            return (pointers if is_damaged else []), last
         if last is None or last.serial < current.serial:
-            return [*log, current], current
-        return [pointer for pointer in log if pointer.serial <= current.serial], last
+            return [*pointers, current], current
+        return [pointer for pointer in pointers if pointer.serial <= current.serial], last
 
 
 def _list(names: Iterable[str]) -> str:

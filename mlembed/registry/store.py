@@ -13,6 +13,7 @@ The same tree is a directory, a static web site or a bucket.
 from __future__ import annotations
 
 import abc
+import contextlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mlembed.bundle.bundle import sha256
@@ -99,6 +100,16 @@ class Store(abc.ABC):
     def refresh(self, path: str) -> None:  # noqa: ARG002
         """Make *path* as young as if it were written now, so that nobody collects it."""
         self._read_only()
+
+    def modified(self, path: str) -> float:
+        """Return the Unix time of the last change of *path*; 0 where it is gone."""
+        folder, _, name = path.rpartition("/")
+        return next((item.modified for item in self.listing(folder) if item.name == name), 0.0)
+
+    @contextlib.contextmanager
+    def alone(self, folder: str) -> Iterator[None]:  # noqa: ARG002
+        """Keep others who write *folder* out, where that can be done."""
+        yield
 
     def remove(self, path: str) -> None:  # noqa: ARG002
         """Remove *path* if it is there."""

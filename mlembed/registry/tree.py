@@ -2,7 +2,7 @@
 
 A version is visible only once all its files are, and is never changed after. A pointer is logged
 under its serial before it comes into force, and a serial can be created once: whoever comes second
-begins again. No lock is held, so none can lie or be left behind.
+begins again. Locks only keep an alias from going back for a moment: where they lie, nothing is lost.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from mlembed.registry.registry import Registry
 from mlembed.registry.store import MODELS, Polled, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from mlembed.bundle.bundle import Bundle
     from mlembed.registry.pointer import Pointer, Target
 
 _MAX_RECORD_BYTES = 4096
+_MAX_DIGITS = 17
 MAX_INDEX_BYTES = 4 * 1024 * 1024
 
 
@@ -94,31 +95,34 @@ class TreeRegistry(Registry):
         """Return the stored pointer of *alias*, unless it is still what *etag* stood for."""
         return self.store.poll(_alias(name, alias), MAX_POINTER_BYTES, etag)
 
-    def log(self, name: str, alias: str, after: int = 0) -> list[tuple[int, bytes]]:
-        """Return every stored pointer of *alias* with its serial, those behind *after* only."""
+    def log(
+        self, name: str, alias: str, after: int = 0, before: int | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return every stored pointer of *alias* with its serial; see `Holdings`."""
+        serials: Iterable[int] = (n for n in self._serials(name, alias) if n > after)
+        if before is not None:  # no index is asked, which may be old or hostile
+            serials = range(after + 1, before)
         found = []
-        for serial in self._serials(name, alias):
-            if serial > after:
-                data = self.store.read(_logged(name, alias, serial), MAX_POINTER_BYTES)
-                if data is not None:
-                    found.append((serial, data))
+        for serial in serials:
+            data = self.store.read(_logged(name, alias, serial), MAX_POINTER_BYTES)
+            if data is not None:
+                found.append((serial, data))
         return found
 
     def append(self, pointer: Pointer, data: bytes) -> bool:
         """Log *data*, which says *pointer*, and bring it into force; see `Registry`."""
-        name, alias, serial = pointer.name, pointer.alias, pointer.serial
-        if not self.store.create(_logged(name, alias, serial), data):
-            return False
-        # Whoever logged a later one may have written the alias already, and must not lose it:
-        # the last to write always writes the newest.
-        while True:
-            self.store.replace(_alias(name, alias), data)
-            newest = self._serials(name, alias)[-1]
-            later = self.store.read(_logged(name, alias, newest), MAX_POINTER_BYTES)
-            if newest <= serial or later is None:
-                break
-            serial, data = newest, later
-        self._index(name)
+        name, alias = pointer.name, pointer.alias
+        with self.store.alone(name):
+            if not self.store.create(_logged(name, alias, pointer.serial), data):
+                return False
+            # Where nobody can be kept out, somebody may log a later one and write the alias first:
+            # the last to write always writes the newest.
+            written = 0
+            while (newest := self._serials(name, alias)[-1]) > written:
+                later = self.store.read(_logged(name, alias, newest), MAX_POINTER_BYTES)
+                self.store.replace(_alias(name, alias), data if later is None else later)
+                written = newest
+            self._index(name)
         return True
 
     def put(self, bundle: Bundle) -> bool:
@@ -136,8 +140,16 @@ class TreeRegistry(Registry):
         if bundle.signature:
             self.store.replace(f"{name}/signatures/{bundle.id}.json", bundle.signature)
         created = self.store.create(f"{name}/versions/{version}.json", record)
+        self._mend(name, bundle)
         self._index(name)
         return created
+
+    def _mend(self, name: str, bundle: Bundle) -> None:
+        """Write again what was collected while the version was not there yet."""
+        held = {item.name for item in self.store.listing(f"{name}/blobs/sha256")}
+        for data in (*bundle.files.values(), bundle.manifest_bytes):
+            if sha256(data) not in held:
+                self.store.create(_blob(name, sha256(data)), data)
 
     def published(self, name: str) -> dict[str, float]:
         """Return the Unix time at which each version of *name* was published."""
@@ -159,9 +171,12 @@ class TreeRegistry(Registry):
             for item in list(self.store.listing(folder)):
                 if item.name.removesuffix(suffix) in needed or item.modified >= before:
                     continue
+                path = f"{folder}/{item.name}"
+                if delete and self.store.modified(path) >= before:
+                    continue  # somebody needs it again
                 n_files, n_bytes = n_files + 1, n_bytes + item.size
                 if delete:
-                    self.store.remove(f"{folder}/{item.name}")
+                    self.store.remove(path)
         if delete:
             self._index(name)
         return Collected(tuple(sorted(versions, key=version_key)), n_files, n_bytes)
@@ -181,7 +196,11 @@ class TreeRegistry(Registry):
 
     def _serials(self, name: str, alias: str) -> list[int]:
         stems = self._stems(f"{name}/log/{alias}")
-        return sorted(int(stem) for stem in stems if stem.isdecimal() and stem == str(int(stem)))
+        return sorted(
+            int(stem)
+            for stem in stems
+            if len(stem) < _MAX_DIGITS and stem.isdecimal() and stem == str(int(stem))
+        )
 
     def _stems(self, folder: str) -> list[str]:
         names = (item.name for item in self.store.listing(folder))

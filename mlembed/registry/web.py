@@ -83,6 +83,8 @@ class WebStore(Store):
         """Yield the names in *folder*, from the index; their sizes and ages are not known."""
         name, _, kind = folder.partition("/")
         if not name:
+            if self.read(MODELS, MAX_INDEX_BYTES) is None:
+                raise NotFoundError(f"there is no registry at {self}: it has no {MODELS}")
             names = self._index(MODELS).get("models", [])
         else:
             index = self._index(f"{name}/index.json")
@@ -138,7 +140,10 @@ def transport_for(
     # A first look that hangs must leave time to start from what served last.
     seconds = max(0.2, min(10.0, settings.start_seconds / 4))
     return Transport(
-        *(origin, credentials), timeout_seconds=seconds, ca_file=settings.ca_file or None
+        *(origin, credentials),
+        timeout_seconds=seconds,
+        deadline_seconds=2 * seconds,  # longer for what is large, see Transport
+        ca_file=settings.ca_file or None,
     )
 
 

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
 from mlembed.registry.follow import Followed
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_DOUBLINGS = 4
 _RETRY_SECONDS = 1.0
+_AGAIN_SECONDS = 60.0
 _EXIT_SECONDS = 5.0
 
 _overrides: dict[str, list[Served]] = {}
@@ -40,6 +41,18 @@ _overrides: dict[str, list[Served]] = {}
 _switch = threading.RLock()
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 _inherited: list[Served] = []
+
+
+class _Refused(NamedTuple):
+    """A version that did not prove itself, why, and when it is tried again: it may have been us."""
+
+    target: Target
+    error: MlembedError
+    retry_at: float
+
+    def still(self, target: Target) -> bool:
+        """Tell whether *target* is it, and is not to be tried yet."""
+        return target == self.target and time.monotonic() < self.retry_at
 
 
 class Handle:
@@ -70,7 +83,7 @@ class Handle:
         self._thread: threading.Thread | None = None
         self._failures = 0
         self._not_before = 0.0
-        self._refused: Target | None = None
+        self._refused: _Refused | None = None
         self._problem = ""
         self.live: Served | None = None
         self._inherited: Served | None = None
@@ -145,7 +158,9 @@ class Handle:
             target = self._source.resolve(self.ref)
             serving = self.live
             if serving is None or target.bundle_id != serving.id:
-                if target == self._refused and serving is not None:
+                refused = self._refused
+                if serving is not None and refused is not None and refused.still(target):
+                    self.error = refused.error
                     return
                 self._serve(self._bring(target))
                 if serving is not None:
@@ -192,8 +207,13 @@ class Handle:
             if self.live is not None:
                 check_columns(self.live.manifest, bundle.manifest)
             return serve(bundle, self._serving)
-        except BundleError:
-            self._refused = target
+        except BundleError as error:
+            self._refused = _Refused(
+                target,
+                error,
+                time.monotonic()
+                + max(_AGAIN_SECONDS, 2**_MAX_DOUBLINGS * self._settings.poll_seconds),
+            )
             raise
 
     def _serve(self, served: Served) -> None:
@@ -214,7 +234,9 @@ class Handle:
         self._not_before = time.monotonic() + _RETRY_SECONDS
 
     def _start_thread(self) -> None:
-        if self._thread is None and self._settings.poll_seconds > 0 and self.ref.is_alias:
+        # A version never moves, but one that was started without the registry is looked for.
+        moves = self.ref.is_alias or (self.live is not None and self.error is not None)
+        if self._thread is None and self._settings.poll_seconds > 0 and moves:
             thread = threading.Thread(
                 target=_refresh_forever,
                 args=(weakref.ref(self), self._stop, self._settings.poll_seconds),

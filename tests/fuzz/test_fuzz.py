@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.targets import TARGETS, run
+from processes import unmeasured
 
 ROOT = Path(__file__).parents[2]
 # What once raised anything but our own errors, or might.
@@ -51,6 +52,7 @@ def test_fuzzing_finds_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--seconds", "10", "--findings", tmp_path],
         cwd=ROOT,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,
@@ -68,6 +70,7 @@ def test_fuzzing_finds_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "canary", "--seconds", "20", "--findings", tmp_path],
         cwd=ROOT,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,
@@ -88,6 +91,7 @@ def test_fuzzing_needs_atheris(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"{script}; runpy.run_module('tests.fuzz', run_name='__main__')"],
         cwd=ROOT,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,
@@ -104,6 +108,7 @@ def test_fuzzing_tells_what_it_finds(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "none", "--findings", tmp_path],
         cwd=ROOT,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -130,3 +130,20 @@ def test_collect_refuses_the_senseless(used: FileRegistry) -> None:
     assert collect(used, "none", delete=True) == ((), 0, 0)
     with pytest.raises(NotFoundError):
         used.resolve(Ref("none"))
+
+
+def test_collecting_and_publishing_at_once(used: FileRegistry) -> None:
+    """What is published again while it is being collected is whole afterwards."""
+    store, listing = used.store, used.store.listing
+
+    def listed(folder: str) -> Any:
+        found = list(listing(folder))
+        if folder.endswith("sha256") and "0.2.0" not in used.versions("toy"):
+            store.listing = listing  # type: ignore[method-assign]  # once
+            used.publish(bundle("0.2.0"))
+        return iter(found)
+
+    store.listing = listed  # type: ignore[method-assign]  # the moment between look and removal
+    collect(used, "toy", delete=True)
+
+    assert "0.2.0" in whole(used)

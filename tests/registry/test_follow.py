@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,12 @@ from mlembed.errors import (
     NotFoundError,
     PointerError,
     RegistryError,
+    SettingsError,
 )
+from mlembed.registry import open_source
 from mlembed.registry.issue import Issuer
 from mlembed.registry.pointer import Ref, parse_ref
+from mlembed.settings import Settings
 from registry.site import Site, host
 from registry.stock import VERSIONS, bundle
 
@@ -326,3 +330,82 @@ def test_memory_of_another_registry_is_not_taken(
         assert not host(other, cache).last_resorts(TOY)
         assert follow(host(other, cache)) == "1.2.0"
         assert not other.paths("blobs/sha256/" + bundle("1.2.0").manifest.files[0].sha256)
+
+
+def test_not_modified_hides_no_replay(full: FileRegistry, site: Site, cache: Path) -> None:
+    """A serial that was seen and could not be loaded still bars the one before, after a restart."""
+    old = (full.root / ALIAS).read_bytes()
+    follow(host(site, cache))
+    full.promote("toy", "champion", "1.0.0")
+    host(site, cache).resolve(TOY)  # seen, and never confirmed
+    (full.root / ALIAS).write_bytes(old)
+
+    with pytest.raises(PointerError, match="has serial 3, and 4 was seen before"):
+        host(site, cache).resolve(TOY)
+
+
+def test_hosts_of_two_epochs_share_a_cache(full: FileRegistry, site: Site, cache: Path) -> None:
+    """What the lower epoch believes is not written over what the higher one remembers."""
+    old = (full.root / ALIAS).read_bytes()
+    full.promote("toy", "champion", "1.0.0")
+    follow(host(site, cache, epoch=1))
+    (full.root / ALIAS).write_bytes(old)
+    follow(host(site, cache, epoch=0))
+
+    with pytest.raises(PointerError, match="was seen before"):
+        host(site, cache, epoch=1).resolve(TOY)
+
+
+@pytest.mark.parametrize("serials", [list(range(1, 400)), [1, 2], ["9" * 5_000], [10**30]])
+def test_hostile_index_costs_no_more_than_the_pointers_missed(
+    full: FileRegistry, site: Site, cache: Path, serials: list[Any]
+) -> None:
+    """What lies between two looks is asked for by number, whatever the index says."""
+    followed = host(site, cache)
+    follow(followed)
+    for version in ("1.0.0", "1.1.0"):
+        full.promote("toy", "champion", version)
+    index = {"aliases": {"champion": serials}, "versions": []}
+    (full.root / "toy" / "index.json").write_text(json.dumps(index))
+    site.asked.clear()
+
+    assert follow(followed) == "1.1.0"
+    assert len(site.paths("log")) == 1
+
+
+def test_missing_log_is_no_alarm(full: FileRegistry, site: Site, cache: Path) -> None:
+    """Where what lies between was moved away nothing can be told, and the host goes on."""
+    followed = host(site, cache)
+    follow(followed)
+    (full.root / "toy" / "log" / "champion").rename(full.root / "old log")
+    for version in ("1.0.0", "1.1.0"):
+        full.promote("toy", "champion", version)
+    (full.root / "toy" / "log" / "champion" / "4.json").unlink()
+
+    assert follow(followed) == "1.1.0"
+
+
+def test_pointer_may_hold_to_the_end_of_time(full: FileRegistry, site: Site, cache: Path) -> None:
+    """No date that can be written is beyond what can be compared."""
+    forge(full, full.pointer("toy", "champion"), expires="9999-12-31T23:59:59+00:00", logged=True)
+
+    assert follow(host(site, cache)) == "1.2.0"
+
+
+def test_least_serials_are_named_like_models(site: Site, cache: Path) -> None:
+    """A bare name means its champion, as everywhere; what is no name is refused."""
+    with pytest.raises(PointerError, match="was seen before"):
+        host(site, cache, min_serials={"toy": 9}).resolve(TOY)
+    with pytest.raises(SettingsError, match="no model reference"):
+        host(site, cache, min_serials={"Toy!": 9})
+
+
+def test_credentials_stay_at_home(full: FileRegistry, site: Site, cache: Path) -> None:
+    """What is for one registry is not shown to another one that is named beside it."""
+    with Site(full.root) as other:
+        settings = Settings(registry=site.url, registry_auth="me:hunter2", cache=cache, log=False)
+        for place in (site, other):
+            open_source(place.url, settings).resolve(TOY)
+
+        assert "authorization" in site.asked[-1].headers
+        assert "authorization" not in other.asked[-1].headers

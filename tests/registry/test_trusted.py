@@ -15,6 +15,7 @@ from mlembed.errors import IntegrityError, PointerError, SettingsError, Signatur
 from mlembed.registry import open_registry
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.issue import Issuer
+from mlembed.registry.mirroring import mirror
 from mlembed.registry.pointer import MAX_POINTER_BYTES, Ref
 from mlembed.settings import Settings
 from registry.site import Site, host
@@ -282,3 +283,96 @@ def test_publisher_signs_with_the_key_of_its_settings(keys: dict[str, str], tmp_
     again.issuer = issuer("theirs")
     again.publish(found)
     assert trust.check_bundle(again.fetch(again.resolve(Ref("toy", "1.0.0")))) == ours
+
+
+def publisher(registry: FileRegistry, keys: dict[str, str], name: str = "") -> FileRegistry:
+    """Return the registry as somebody opens it who trusts our key and holds the key *name*."""
+    opened = FileRegistry(registry.root)
+    opened.trust = Trust.read([keys["ours"]])
+    if name:
+        opened.issuer = issuer(name)
+    return opened
+
+
+def test_publisher_signs_nothing_that_others_wrote(
+    signed: FileRegistry, keys: dict[str, str]
+) -> None:
+    """A pointer that was planted gets no good signature by a renewal, promotion or rollback."""
+    planted = FileRegistry(signed.root)
+    planted.promote("toy", "champion", "1.0.0")
+    ours = publisher(signed, keys, "ours")
+
+    for call in (
+        lambda: ours.renew("toy", "champion"),
+        lambda: ours.rollback("toy", "champion"),
+        lambda: ours.promote("toy", "champion", "1.1.0"),
+        lambda: ours.resolve(TOY),
+        lambda: ours.history("toy", "champion"),
+    ):
+        with pytest.raises(SignatureError):
+            call()
+    assert planted.pointer("toy", "champion").serial == 3
+
+
+def test_publisher_without_the_key_moves_nothing(
+    signed: FileRegistry, keys: dict[str, str]
+) -> None:
+    """Whoever trusts keys is told before the hosts are, and the alias stays."""
+    for name in ("", "theirs"):
+        with pytest.raises(SignatureError, match="the new pointer"):
+            publisher(signed, keys, name).promote("toy", "champion", "1.0.0")
+    assert signed.pointer("toy", "champion").serial == 2
+
+
+def test_rollback_is_judged_like_a_promotion(signed: FileRegistry, keys: dict[str, str]) -> None:
+    """What is gone or not signed is not gone back to."""
+    ours = publisher(signed, keys, "ours")
+    signature(signed, "1.0.0").unlink()
+    with pytest.raises(SignatureError):
+        ours.rollback("toy", "champion")
+    (signed.root / "toy" / "blobs" / "sha256" / bundle("1.0.0").id).unlink()
+    with pytest.raises(IntegrityError, match="manifest is missing"):
+        signed.rollback("toy", "champion")
+    assert signed.pointer("toy", "champion").serial == 2
+
+
+def test_host_recovers_from_a_move_without_the_key(
+    signed: FileRegistry, site: Site, keys: dict[str, str], tmp_path: Path
+) -> None:
+    """A signed head vouches for those before it, so one unsigned move is mended by the next."""
+    followed = host(site, tmp_path / "cache", keys=(keys["ours"],))
+    follow(followed)
+    FileRegistry(signed.root).promote("toy", "champion", "1.0.0")
+    with pytest.raises(SignatureError):
+        followed.resolve(TOY)
+
+    signed.trust = Trust()
+    signed.promote("toy", "champion", "1.0.0")
+    for each in (followed, host(site, tmp_path / "cache", keys=(keys["ours"],))):
+        assert follow(each) == "1.0.0"
+
+
+def test_mirror_signs_nothing_and_ends(signed: FileRegistry, tmp_path: Path) -> None:
+    """Strangers' bundles stay strangers', and a second time there is nothing to copy."""
+    source = FileRegistry(tmp_path / "vendor")
+    source.publish(bundle())
+    copy = FileRegistry(tmp_path / "copy")
+    copy.issuer = issuer("ours")
+
+    assert mirror(source, copy, "toy").versions == ("1.0.0",)
+    assert mirror(source, copy, "toy").versions == ()
+    assert copy.signature(copy.resolve(Ref("toy", "1.0.0"))) == b""
+    assert mirror(signed, FileRegistry(tmp_path / "other"), "toy").pointers == {"champion": 2}
+
+
+def test_mirror_refuses_pointers_nobody_trusted_signed(
+    keys: dict[str, str], signed: FileRegistry, tmp_path: Path
+) -> None:
+    """The destination judges what comes into force there."""
+    FileRegistry(signed.root).promote("toy", "champion", "1.0.0")
+    copy = FileRegistry(tmp_path / "copy")
+    copy.trust = Trust.read([keys["ours"]])
+
+    with pytest.raises(SignatureError):
+        mirror(signed, copy, "toy")
+    assert not copy.aliases("toy")

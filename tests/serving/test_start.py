@@ -12,7 +12,7 @@ import pytest
 import mlembed
 from bundles import RECORD, toy_bundle
 from mlembed.bundle.bundle import write_directory
-from mlembed.errors import GoldenError, IntegrityError, RegistryError
+from mlembed.errors import BundleError, GoldenError, IntegrityError, RegistryError
 from mlembed.registry.issue import Issuer
 from processes import run_script
 from registry.hostile import Answer
@@ -290,3 +290,62 @@ def test_cache_that_cannot_be_written_is_told_once(
     assert (model.version, model.state) == ("1.1.0", "READY")
     (told,) = [item for item in caplog.messages if "cannot be written" in item]
     assert "a start without the registry may fail" in told
+
+
+def test_refusal_is_told_again_after_other_trouble(
+    registry: FileRegistry, site: Site, remote: mlembed.Settings
+) -> None:
+    """Once the registry is back, the error is what keeps the new version out."""
+    model = started(remote)
+    promote(registry, POISONED)
+    model.refresh()
+    site.is_down = True
+    model.refresh()
+    assert isinstance(model.error, RegistryError)
+    site.is_down = False
+    model.refresh()
+
+    assert isinstance(model.error, GoldenError)
+
+
+def test_refused_version_is_tried_again_in_time(
+    registry: FileRegistry, remote: mlembed.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed for a want of memory, say, comes into service without a new bundle."""
+    from mlembed.serving import handle
+
+    model = started(remote)
+    promote(registry, NEXT)
+    with monkeypatch.context() as patched:
+        patched.setattr(handle, "_AGAIN_SECONDS", 0.3)
+        patched.setattr(handle, "serve", _out_of_memory)
+        assert not model.refresh()
+    assert not model.refresh()
+    time.sleep(0.4)
+
+    assert model.refresh()
+    assert (model.version, model.state) == ("1.1.0", "READY")
+
+
+def _out_of_memory(*_: object) -> None:
+    raise BundleError("std::bad_alloc")
+
+
+def test_start_is_bounded_however_slow_the_registry_is(
+    site: Site, remote: mlembed.Settings
+) -> None:
+    """A pointer that trickles leaves time for what served last."""
+    started(remote)
+    body = (site.root / ALIAS.lstrip("/")).read_bytes()
+
+    def trickle() -> Iterator[bytes]:
+        for byte in body:
+            time.sleep(0.1)
+            yield bytes([byte])
+
+    site.routes[ALIAS] = lambda _asked: Answer(body=trickle(), length=len(body))
+    start = time.monotonic()
+    model = started(remote)
+
+    assert (model.version, model.state) == ("1.0.0", "STALE")
+    assert time.monotonic() - start < 3.0

@@ -143,14 +143,16 @@ class OciRegistry(Registry):
         polled, pointers = repository.poll(alias, etag)
         return Polled(repository.contents(pointers[-1]), polled.etag) if pointers else polled
 
-    def log(self, name: str, alias: str, after: int = 0) -> list[tuple[int, bytes]]:
-        """Return every stored pointer of *alias* with its serial, those behind *after* only."""
+    def log(
+        self, name: str, alias: str, after: int = 0, before: int | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return every stored pointer of *alias* with its serial; see `Holdings`."""
         repository = self._repository(name)
         layers = repository.poll(alias, "")[1]
         return [
             (serial, repository.contents(layer))
             for serial, layer in ((serial_of(layer), layer) for layer in layers)
-            if serial > after
+            if serial > after and (before is None or serial < before)
         ]
 
     def append(self, pointer: Pointer, data: bytes) -> bool:
