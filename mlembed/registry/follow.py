@@ -185,11 +185,9 @@ class Followed:
         if entry is None and known.good is not None and known.etag:
             with contextlib.suppress(IntegrityError):  # keys may have changed since
                 entry = self._judge.judged(ref, known.good.pointer)
-        # What was seen and did not prove itself is not skipped: it is asked for again.
-        is_newest = entry is not None and entry.pointer.serial == known.serial
-        polled = self._registry.poll(ref.name, ref.selector, known.etag if is_newest else "")
+        polled = self._registry.poll(ref.name, ref.selector, known.etag if entry else "")
         if polled.unchanged and entry is not None:
-            self._judge.follow(ref, entry.pointer, known)
+            self._judge.follow(ref, entry.pointer, known)  # a newer one may have been seen since
             self._seen[ref] = entry
             return entry
         if polled.data is None:

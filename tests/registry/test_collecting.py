@@ -147,3 +147,18 @@ def test_collecting_and_publishing_at_once(used: FileRegistry) -> None:
     collect(used, "toy", delete=True)
 
     assert "0.2.0" in whole(used)
+
+
+def test_publishing_writes_again_what_was_collected_meanwhile(full: FileRegistry) -> None:
+    """Files that go before the version is there are there with it."""
+    store, create = full.store, full.store.create
+
+    def created(path: str, data: bytes) -> bool:
+        if "/versions/" in path:
+            store.remove(f"toy/blobs/sha256/{bundle('3.0.0').id}")
+        return create(path, data)
+
+    store.create = created  # type: ignore[method-assign]  # the moment before the version
+    full.publish(bundle("3.0.0"))
+
+    assert "3.0.0" in whole(full)

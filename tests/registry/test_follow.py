@@ -396,6 +396,10 @@ def test_least_serials_are_named_like_models(site: Site, cache: Path) -> None:
     """A bare name means its champion, as everywhere; what is no name is refused."""
     with pytest.raises(PointerError, match="was seen before"):
         host(site, cache, min_serials={"toy": 9}).resolve(TOY)
+    follow(host(site, cache))
+    with pytest.raises(PointerError, match="was seen before"):
+        host(site, cache, min_serials={"toy": 9}).resolve(TOY)
+    assert site.asked[-1].headers["if-none-match"]
     with pytest.raises(SettingsError, match="no model reference"):
         host(site, cache, min_serials={"Toy!": 9})
 
