@@ -255,7 +255,7 @@ def test_signer_reads_what_openssl_writes() -> None:
 @pytest.mark.parametrize(
     ("password", "given", "words"),
     [
-        ("secret", "", "is encrypted; name the variable of its password with --password-env"),
+        ("secret", "", "is encrypted; set MLEMBED_SIGNING_PASSWORD, or --password-env"),
         ("secret", "other", "has another password"),
         ("secret", "\udcff", "has another password"),
         ("", "secret", "is not encrypted; leave the password out"),

@@ -185,7 +185,13 @@ def test_signed_way_from_key_to_host(
     assert published("verify", "toy")[0] == 0
     published("keys", "new", "thief")
     set_variable(monkeypatch, "MLEMBED_SIGNING_KEY", "thief.key")
-    published("registry", "renew", "toy@champion")
+    assert published("registry", "renew", "toy@champion")[0] == 2
+    assert not model.refresh()
+    assert model.state == "READY"
+    monkeypatch.delenv("MLEMBED_KEYS")
+    default_settings.cache_clear()
+    assert published("registry", "renew", "toy@champion")[0] == 0
+    assert published("verify", "toy", "--keys", "release.pub")[0] == 1
     assert not model.refresh()
     assert model.state == "STALE"
     assert isinstance(model.error, SignatureError)

@@ -59,11 +59,13 @@ def test_versions_are_listed(shown: Callable[..., tuple[int, str]], folder: Path
     """One line a version; an empty registry says how to fill it."""
     _, table = shown("registry", "ls", "visits")
 
+    (folder / "empty").mkdir()
     code, sentence = shown("registry", "ls", "--registry", str(folder / "empty"))
 
     assert [line.split()[1] for line in table.splitlines()[1:]] == ["1.1.0", "1.0.0"]
     assert code == 0
     assert "mlembed train --registry" in sentence
+    assert shown("registry", "ls", "--registry", str(folder / "typo"))[0] == 2
 
 
 def test_answers_for_a_file_go_to_the_terminal(

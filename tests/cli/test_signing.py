@@ -15,6 +15,7 @@ from mlembed.bundle.keys import PublicKey, Signer, new_key, write
 from mlembed.bundle.signature import signed, verify
 from mlembed.cli.app import run
 from mlembed.registry.file import FileRegistry
+from mlembed.registry.issue import Issuer
 from mlembed.settings import default_settings
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_keys_under_a_password(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     assert call("verify", "bundle", "--keys", "locked.pub")[0] == 0
     code, error = call("sign", "bundle", "--key", "locked.key")
     assert code == 2
-    assert "name the variable of its password with --password-env" in error
+    assert "set MLEMBED_SIGNING_PASSWORD, or --password-env" in error
     monkeypatch.setenv("SECRET", "")
     code, error = call("keys", "show", "locked.key", "--password-env", "SECRET")
     assert (code, "SECRET is not set" in error) == (2, True)
@@ -176,8 +177,15 @@ def test_verify_reads_a_registry(call: Call) -> None:
     store = FileRegistry(Path("models"))
     store.publish(signed(toy_bundle(), Signer.read("ours.key")))
     store.promote("toy", "champion", "1.0.0")
+    verify = ("verify", "toy@champion", "--keys", "ours.pub", "--registry", "models")
+    assert "the alias toy@champion in models is not signed" in call(*verify)[1]["reason"]
+    store.issuer = Issuer(signer=Signer.read("ours.key"), days=-1)
+    store.renew("toy", "champion")
+    assert "expired" in call(*verify)[1]["reason"]
+    store.issuer = Issuer(signer=Signer.read("ours.key"))
+    store.renew("toy", "champion")
 
-    code, told = call("verify", "toy@champion", "--keys", "ours.pub", "--registry", "models")
+    code, told = call(*verify)
 
     assert (code, told["bundle"], told["key_id"]) == (0, "toy@1.0.0", KEY.key_id)
     assert call("verify", "toy", "--keys", "other.pub", "--registry", "models")[0] == 1
