@@ -230,7 +230,7 @@ def _members(file: BinaryIO, path: Path) -> list[_Member]:
     if not members or len(names) != len(members) or not is_ascii:
         raise _refused(path, "its names are not each there once")
     laid_out = _laid_out((member.name, member.crc, member.size) for member in members)
-    if laid_out != members or _table(members) != table:
+    if laid_out != members or members[-1].end() != table_start or _table(members) != table:
         raise _refused(path, "its table is written in another way")
     return members
 

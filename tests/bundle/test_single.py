@@ -243,6 +243,7 @@ HOSTILE = {
     "another length in the table": _set(GOOD, TABLE + 20, b"\1\0\0\0\1\0\0\0"),
     "lengths that differ": _set(GOOD, TABLE + 20, b"\1\0\0\0"),
     "a huge length": _set(GOOD, TABLE + 20, b"\xff\xff\xff\xff\xff\xff\xff\xff"),
+    "a last length beyond the archive": _set(GOOD, GOOD.rindex(b"PK\1\2") + 20, b"\xff" * 8),
     "an offset elsewhere": _set(GOOD, TABLE + 42, b"\1\0\0\0"),
     "an offset behind the end": _set(GOOD, TABLE + 42, b"\xff\xff\xff\x7f"),
     "another date": _set(GOOD, 10, b"\1\1"),
@@ -304,6 +305,14 @@ def test_single_file_refuses_oversized_parts(tmp_path: Path) -> None:
     write_single(large, tmp_path / "b.mlb")
     with pytest.raises(IntegrityError, match=r"manifest\.json is larger than 1048576 bytes"):
         read_single(tmp_path / "b.mlb")
+
+
+def test_single_file_names_what_is_missing(tmp_path: Path) -> None:
+    """A file of the manifest that the archive does not hold is named."""
+    (tmp_path / "toy.mlb").write_bytes(laid_out(MEMBERS[:-1]))
+
+    with pytest.raises(IntegrityError, match=r"toy@1\.0\.0.*reference\.json is missing"):
+        read_single(tmp_path / "toy.mlb")
 
 
 def test_single_file_does_not_believe_the_length_of_its_table(tmp_path: Path) -> None:
