@@ -13,8 +13,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlembed.bundle.manifest import is_version, version_key
-from mlembed.errors import ExpiredError, IntegrityError, NotFoundError
+from mlembed.errors import ExpiredError, IntegrityError
 from mlembed.registry.judge import TOLERANCE, Judge
 from mlembed.registry.memory import Good, Memory, Remembered
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mlembed.registry.judge import Policy
     from mlembed.registry.pointer import Entry, Ref, Target
     from mlembed.registry.registry import Registry
+from mlembed.registry.shipped import Shipped
 from mlembed.registry.through import Through
 
 
@@ -34,31 +34,6 @@ class Resort(NamedTuple):
 
     what: str
     bring: Callable[[], Bundle]
-
-
-def _shipped(place: Path, ref: Ref) -> Path:
-    """Return where *place* holds a bundle for *ref*: itself, or what is named after the model.
-
-    In a folder that is `name.mlb`, `name/`, or with a version as `mlembed registry pull` writes
-    them, `name-1.2.0.mlb`; the newest of these for an alias.
-    """
-    if place.is_file() or (place / "manifest.json").exists():
-        return place
-    for path in (place / f"{ref.name}.mlb", place / ref.name):
-        if path.exists():
-            return path
-    found = {
-        path.name.removesuffix(".mlb").removeprefix(f"{ref.name}-"): path
-        for path in place.glob(f"{ref.name}-*")
-    }
-    versions = sorted(filter(is_version, found), key=version_key)
-    wanted = [version for version in versions if ref.is_alias or version == ref.selector]
-    if not wanted:
-        raise NotFoundError(
-            f"{place} holds no bundle for {ref}; expected {ref.name}.mlb, {ref.name}/ or "
-            f"{ref.name}-<version>.mlb"
-        )
-    return found[wanted[-1]]
 
 
 class Followed:
@@ -168,8 +143,9 @@ class Followed:
             if good is not None
         ]
         if self._policy.bundled:
-            bundled = functools.partial(self._bundled, ref, Path(self._policy.bundled))
-            resorts.append(Resort(f"what was shipped in {self._policy.bundled}", bundled))
+            shipped = Shipped(Path(self._policy.bundled), self._policy.trust)
+            bring = functools.partial(shipped.bundle, ref)
+            resorts.append(Resort(f"what was shipped in {shipped}", bring))
         return resorts
 
     @property
@@ -206,16 +182,6 @@ class Followed:
         if ref.is_alias and self._judge.judged(ref, good.pointer).pointer.target != good.target:
             raise IntegrityError(f"what was remembered of {ref} is not what its pointer says")
         return self.fetch(good.target)
-
-    def _bundled(self, ref: Ref, place: Path) -> Bundle:
-        """Return the bundle that was shipped with the application for *ref*."""
-        from mlembed.bundle.single import read_bundle  # others start without
-
-        bundle = read_bundle(_shipped(place, ref))
-        manifest = bundle.manifest
-        if manifest.name != ref.name or (not ref.is_alias and manifest.version != ref.selector):
-            raise NotFoundError(f"{place} holds {manifest.title} and not {ref}")
-        return self._trusted(bundle)
 
     def _trusted(self, bundle: Bundle) -> Bundle:
         self._policy.trust.check_bundle(bundle)

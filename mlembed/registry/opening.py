@@ -18,6 +18,7 @@ from mlembed.registry.judge import Policy
 from mlembed.registry.memory import Memory
 from mlembed.registry.pointer import parse_ref
 from mlembed.registry.registry import Registry
+from mlembed.registry.shipped import Shipped
 
 if TYPE_CHECKING:
     from mlembed.settings import Settings
@@ -51,7 +52,20 @@ def open_registry(location: str | Path, settings: Settings | None = None) -> Reg
     return registry
 
 
-def open_source(location: str | Path | Registry, settings: Settings) -> Followed:
+def open_source(location: str | Path | Registry, settings: Settings) -> Followed | Shipped:
+    """Return what a host serves from: the registry at *location*, see `follow`.
+
+    Where no location is given, what was shipped with the application is all there is.
+
+    Raises:
+        SettingsError: As `open_registry`.
+    """
+    if not str(location) and settings.bundled:
+        return Shipped(Path(settings.bundled), trust_of(settings))
+    return follow(location, settings)
+
+
+def follow(location: str | Path | Registry, settings: Settings) -> Followed:
     """Return the registry at *location* as a host follows it.
 
     Raises:

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from mlembed.registry import open_source
+from mlembed.registry import opening
 from mlembed.registry.oci.oci import open_oci
 from mlembed.registry.pointer import Ref
 from mlembed.settings import Settings
@@ -41,7 +41,7 @@ _HOP = {"connection", "content-length", "date", "server", "transfer-encoding"}
 
 def host(registry: Registry, folder: Path) -> Followed:
     """Return *registry* as a host follows it whose cache lies in *folder*."""
-    return open_source(registry, Settings(cache=folder, log=False))
+    return opening.follow(registry, Settings(cache=folder, log=False))
 
 
 def follow(followed: Followed) -> str:

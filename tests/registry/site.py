@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from mlembed.registry import open_source
+from mlembed.registry.opening import follow
 from mlembed.settings import Settings
 from registry.hostile import Answer, Server, blob
 
@@ -67,4 +67,4 @@ def _served(data: bytes) -> Any:
 def host(site: Site | str, folder: Path, **settings: Any) -> Followed:
     """Return *site* as a host follows it whose cache lies in *folder*; each call is a new host."""
     url = site if isinstance(site, str) else site.url
-    return open_source(url, Settings(cache=folder, log=False, **settings))
+    return follow(url, Settings(cache=folder, log=False, **settings))

@@ -12,7 +12,17 @@ import pytest
 import mlembed
 from bundles import RECORD, toy_bundle
 from mlembed.bundle.bundle import write_directory
-from mlembed.errors import BundleError, GoldenError, IntegrityError, RegistryError
+from mlembed.bundle.keys import Signer, new_key
+from mlembed.bundle.signature import signed
+from mlembed.errors import (
+    BundleError,
+    GoldenError,
+    IntegrityError,
+    NotFoundError,
+    RegistryError,
+    SettingsError,
+    SignatureError,
+)
 from mlembed.registry.issue import Issuer
 from processes import run_script
 from registry.hostile import Answer
@@ -349,3 +359,38 @@ def test_start_is_bounded_however_slow_the_registry_is(
 
     assert (model.version, model.state) == ("1.0.0", "STALE")
     assert time.monotonic() - start < 3.0
+
+
+def test_shipped_bundles_need_no_registry(settings: mlembed.Settings, tmp_path: Path) -> None:
+    """An air-gapped host has a folder of files and nothing else; an alias means the newest."""
+    from mlembed.bundle.single import write_single
+
+    for bundle in (toy_bundle(), NEXT, toy_bundle(name="other")):
+        manifest = bundle.manifest
+        write_single(bundle, tmp_path / "shipped" / f"{manifest.name}-{manifest.version}.mlb")
+    alone = dataclasses.replace(settings, bundled=str(tmp_path / "shipped"))
+
+    assert (started(alone).version, started(alone).state) == ("1.1.0", "READY")
+    assert started(alone, "toy@1.0.0").version == "1.0.0"
+    with pytest.raises(NotFoundError, match=r"holds no bundle for none@champion; expected none"):
+        started(alone, "none")
+    with pytest.raises(SettingsError, match="no model registry is set"):
+        started(settings)
+
+
+def test_shipped_bundles_are_judged_by_their_signatures(
+    settings: mlembed.Settings, tmp_path: Path
+) -> None:
+    """What was shipped is trusted no more than what is fetched."""
+    private, public = new_key()
+    (tmp_path / "ours.pub").write_bytes(public)
+    alone = dataclasses.replace(
+        settings, bundled=str(tmp_path / "shipped"), keys=(str(tmp_path / "ours.pub"),)
+    )
+    write_directory(toy_bundle(), tmp_path / "shipped")
+    with pytest.raises(SignatureError):
+        started(alone)
+
+    signature = signed(toy_bundle(), Signer.from_pem(private)).signature
+    (tmp_path / "shipped" / "bundle.sig.json").write_bytes(signature)
+    assert started(alone).state == "READY"
