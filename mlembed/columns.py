@@ -24,7 +24,7 @@ MISSING = math.nan
 MAX_CODES = 250  # trees with native categories take at most 255, rare and missing among them
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Category:
     """How the vocabulary of a category is learnt; put it into `Annotated[str, Category(...)]`.
 
@@ -53,7 +53,7 @@ class Category:
             )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Log:
     """How a column is written to the prediction log; put it into `Annotated[str, Log("hash")]`.
 
@@ -73,7 +73,7 @@ _FLAGS = ("nullable", "exclusive_minimum", "exclusive_maximum", "declared", "rar
 _RULE_KEYS = {field.name for field in dataclasses.fields(Category)}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
     """One field of the record and how it becomes one double of the row.
 

@@ -21,7 +21,7 @@ Axis = int | str | None
 Shape = tuple[Axis, ...] | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Tensor:
     """One input or output of a graph.
 
@@ -83,7 +83,7 @@ class Tensor:
         return cls(**{**data, "shape": tuple(shape) if isinstance(shape, list) else shape})
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
     """Where the score stands among the outputs.
 

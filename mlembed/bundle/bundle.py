@@ -37,7 +37,7 @@ _ROLES = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A whole bundle whose bytes have been checked.
 

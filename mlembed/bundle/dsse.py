@@ -23,7 +23,7 @@ _KEYS = {"payload", "payloadType", "signatures"}
 _SIGNATURE_KEYS = ({"sig"}, {"sig", "keyid"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Envelope:
     """A statement with its signatures; none where nobody signed.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Golden:
     """Records with the scores they must give.
 

@@ -43,7 +43,7 @@ _LISTS = {"columns": dict, "files": dict, "features": str, "requires": str}
 _TENSORS = ("inputs", "outputs", "score")  # written only where the graph takes tensors
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """What the score means.
 
@@ -64,7 +64,7 @@ class Task:
     unit: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class File:
     """One file of a bundle: its name, length in bytes, sha256 in hex and role."""
 
@@ -74,7 +74,7 @@ class File:
     role: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a bundle says of itself.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {".pub", ".pem"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Trust:
     """Whom a host trusts: nobody in particular by default, and then all is believed.
 

@@ -11,6 +11,7 @@ from mlembed.cli import shipping
 from mlembed.cli.options import JsonOption, ReasonOption, RegistryOption, alias_of, registry_of
 from mlembed.cli.output import say, show_json, show_table
 from mlembed.errors import SettingsError
+from mlembed.registry.issue import Issuer
 from mlembed.registry.pointer import Ref, parse_ref
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _issuing(registry: str, by: str, days: float | None) -> Registry:
     store = registry_of(registry)
     if days is not None and not days >= 0:
         raise SettingsError("--days takes 0 for never, or a number of days")
-    store.issuer = dataclasses.replace(store.issuer, by=by, days=days)
+    store.issuer = dataclasses.replace(store.issuer or Issuer(), by=by, days=days)
     return store
 
 

@@ -10,17 +10,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlembed.bundle.trust import Trust
 from mlembed.errors import SettingsError
-from mlembed.registry.cache import Cache
 from mlembed.registry.file import FileRegistry
-from mlembed.registry.follow import Followed
-from mlembed.registry.issue import Issuer
-from mlembed.registry.judge import Policy
-from mlembed.registry.memory import Memory
 from mlembed.registry.pointer import parse_ref
 from mlembed.registry.registry import Registry
-from mlembed.registry.shipped import Shipped
 
 if TYPE_CHECKING:
+    from mlembed.registry import BundleSource
+    from mlembed.registry.follow import Followed
     from mlembed.settings import Settings
 
 _SERVED = (
@@ -45,6 +41,7 @@ def open_registry(location: str | Path, settings: Settings | None = None) -> Reg
         registry.trust = trust_of(settings)
         if settings.signing_key:
             from mlembed.bundle.keys import Signer
+            from mlembed.registry.issue import Issuer
 
             registry.issuer = Issuer(
                 signer=Signer.read(settings.signing_key, settings.signing_password)
@@ -52,7 +49,7 @@ def open_registry(location: str | Path, settings: Settings | None = None) -> Reg
     return registry
 
 
-def open_source(location: str | Path | Registry, settings: Settings) -> Followed | Shipped:
+def open_source(location: str | Path | Registry, settings: Settings) -> BundleSource:
     """Return what a host serves from: the registry at *location*, see `follow`.
 
     Where no location is given, what was shipped with the application is all there is.
@@ -60,9 +57,16 @@ def open_source(location: str | Path | Registry, settings: Settings) -> Followed
     Raises:
         SettingsError: As `open_registry`.
     """
+    trust = trust_of(settings)
     if not str(location) and settings.bundled:
-        return Shipped(Path(settings.bundled), trust_of(settings))
-    return follow(location, settings)
+        from mlembed.registry.shipped import Shipped
+
+        return Shipped(Path(settings.bundled), trust)
+    registry = location if isinstance(location, Registry) else _opened(location, settings)
+    asked = trust.keys or settings.bundled or settings.min_serials
+    if isinstance(registry, FileRegistry) and not asked:
+        return registry  # as near as a cache, and believed: there is nothing to judge or remember
+    return follow(registry, settings)
 
 
 def follow(location: str | Path | Registry, settings: Settings) -> Followed:
@@ -71,6 +75,11 @@ def follow(location: str | Path | Registry, settings: Settings) -> Followed:
     Raises:
         SettingsError: As `open_registry`.
     """
+    from mlembed.registry.cache import Cache  # most hosts of a directory start without
+    from mlembed.registry.follow import Followed
+    from mlembed.registry.judge import Policy
+    from mlembed.registry.memory import Memory
+
     policy = Policy(
         trust=trust_of(settings),
         epoch=settings.epoch,

@@ -28,7 +28,7 @@ _ACTIONS = ("promote", "rollback", "renew")
 MAX_SERIAL = 2**53  # what every reader of JSON holds exactly
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Ref:
     """A model and which of its versions: an alias or a `major.minor.patch` version."""
 
@@ -60,7 +60,7 @@ def parse_ref(text: str) -> Ref:
     return ref
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Target:
     """What a reference points at: one immutable bundle."""
 
@@ -69,7 +69,7 @@ class Target:
     bundle_id: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Pointer:
     """Where an alias points, since when and why.
 

@@ -20,7 +20,6 @@ from mlembed.errors import ConflictError, IntegrityError, NotFoundError, Setting
 from mlembed.registry.assembly import assemble, checked_manifest, refuse_other_contents
 from mlembed.registry.chain import before, chained
 from mlembed.registry.holdings import Holdings
-from mlembed.registry.issue import Issuer
 from mlembed.registry.pointer import (
     MAX_TEXT,
     Pointer,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from mlembed.bundle.bundle import Bundle
     from mlembed.bundle.manifest import File, Manifest
+    from mlembed.registry.issue import Issuer
     from mlembed.registry.pointer import Entry
 
 _ATTEMPTS = 100  # promotions of others that may come first
@@ -46,12 +46,12 @@ class Registry(Holdings):
 
     Attributes:
         trust: Whom a bundle must be signed by before an alias may point at it.
-        issuer: Who moves aliases, and with which keys.
+        issuer: Who moves aliases, and with which keys; this user, without any, where it is None.
     """
 
     def __init__(self) -> None:
         self.trust = Trust()
-        self.issuer = Issuer()
+        self.issuer: Issuer | None = None
 
     def resolve(self, ref: Ref) -> Target:
         """Return what *ref* points at now; nobody's signature is asked for.
@@ -113,7 +113,7 @@ class Registry(Holdings):
             ConflictError: If the version exists with other contents.
             RegistryError: If the registry cannot be written; nothing is visible then.
         """
-        if self.issuer.signer is not None and not bundle.signature:
+        if self.issuer is not None and self.issuer.signer is not None and not bundle.signature:
             from mlembed.bundle.signature import sign  # others publish without
 
             bundle = dataclasses.replace(bundle, signature=sign(bundle, self.issuer.signer))
@@ -230,14 +230,17 @@ class Registry(Holdings):
         if len(reason) > MAX_TEXT:
             raise SettingsError(f"the reason may have {MAX_TEXT} characters at most")
         require_name(name), require_alias(alias)
+        from mlembed.registry.issue import Issuer  # hosts start without
+
+        issuer = self.issuer or Issuer()
         place = f"the log of {name}@{alias} in {self}"
         for _ in range(_ATTEMPTS):
             log = chained(self.log(name, alias), name, alias, place)
             in_force, last = self._history(name, alias, log, place)
             target = choose(in_force)
             self.trust.check_bundle(self.fetch(target))
-            pointer = self.issuer.issue(target, alias, action, reason, last)
-            data = pointer.sealed(self.issuer.signer)
+            pointer = issuer.issue(target, alias, action, reason, last)
+            data = pointer.sealed(issuer.signer)
             self.trust.check_envelope(read_entry(data, place).envelope, "the new pointer")
             if self.append(pointer, data):
                 return pointer

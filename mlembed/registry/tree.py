@@ -20,7 +20,6 @@ from mlembed.bundle.manifest import (
     version_key,
 )
 from mlembed.errors import BundleError, IntegrityError
-from mlembed.registry.collecting import Collected
 from mlembed.registry.pointer import MAX_POINTER_BYTES, Ref, require_name
 from mlembed.registry.registry import Registry
 from mlembed.registry.store import MODELS, Polled, Store
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from mlembed.bundle.bundle import Bundle
+    from mlembed.registry.collecting import Collected
     from mlembed.registry.pointer import Pointer, Target
 
 _MAX_RECORD_BYTES = 4096
@@ -161,6 +161,8 @@ class TreeRegistry(Registry):
         self, name: str, versions: Collection[str], before: float, *, delete: bool
     ) -> Collected:
         """Remove *versions* of *name*, and then files that no version needs."""
+        from mlembed.registry.collecting import Collected  # hosts start without
+
         needed = self._needed(name, versions)  # what is damaged shows before anything is removed
         if delete:
             for version in versions:  # first, so that no reader finds one without its files

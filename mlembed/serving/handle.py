@@ -14,10 +14,9 @@ import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from mlembed.errors import BundleError, MlembedError, RegistryError
-from mlembed.registry.follow import Followed
 from mlembed.serving.loading import check_columns, serve
 from mlembed.serving.turn import Holder, Turn
 from mlembed.telemetry.notices import tell
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlembed.registry import BundleSource
+    from mlembed.registry.follow import Followed
     from mlembed.registry.pointer import Ref, Target
     from mlembed.serving.loading import Served, Serving
 
@@ -75,7 +75,7 @@ class Handle:
         self.current: Served | None = None
         self.error: MlembedError | None = None
         self._source = source
-        self._followed = source if isinstance(source, Followed) else None
+        self._followed = cast("Followed", source) if hasattr(source, "last_resorts") else None
         self._serving = serving
         self._settings = serving.settings
         self._turn = Turn()
