@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mlembed.errors import InferenceError
 
@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
 _RUNTIME = "onnxruntime."
-# The frame that a run with a limit passes on its way into the runtime.
-_ON_THE_WAY = ("mlembed.serving.deadline", "limited")
+# The frames that are passed on the way into the runtime; and the one in which a thread is held.
+_ON_THE_WAY = {
+    ("mlembed.serving.deadline", "limited"),
+    (__name__, "hold_back"),
+    ("mlembed.serving.session", "_load"),
+    ("mlembed.serving.session", "run"),
+}
+_HELD = (__name__, "_hold")
 
 _runners: set[weakref.ref[Runner]] = set()  # a set's own methods are atomic, so it needs no lock
 _ending: int | None = None  # the thread that ends the interpreter, once one does
@@ -50,6 +56,10 @@ def hold_back() -> None:
     """
     if _ending is None or _ending == threading.get_ident():
         return
+    _hold()
+
+
+def _hold() -> NoReturn:
     time.sleep(_WAIT_SECONDS)  # nearly always the process ends meanwhile
     raise InferenceError("the interpreter is ending; predict before that, or in its own thread")
 
@@ -90,7 +100,10 @@ def _others() -> list[FrameType]:
 def _is_inside(frame: FrameType | None) -> bool:
     while frame is not None:
         name = str(frame.f_globals.get("__name__"))
-        if name.startswith(_RUNTIME) or (name, frame.f_code.co_name) == _ON_THE_WAY:
+        place = (name, frame.f_code.co_name)
+        if place == _HELD:
+            return False
+        if name.startswith(_RUNTIME) or place in _ON_THE_WAY:
             return True
         frame = frame.f_back
     return False
