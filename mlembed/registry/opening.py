@@ -66,7 +66,7 @@ def open_source(location: str | Path | Registry, settings: Settings) -> BundleSo
     asked = trust.keys or settings.bundled or settings.min_serials
     if isinstance(registry, FileRegistry) and not asked:
         return registry  # as near as a cache, and believed: there is nothing to judge or remember
-    return follow(registry, settings)
+    return _followed(registry, settings, trust)
 
 
 def follow(location: str | Path | Registry, settings: Settings) -> Followed:
@@ -75,18 +75,22 @@ def follow(location: str | Path | Registry, settings: Settings) -> Followed:
     Raises:
         SettingsError: As `open_registry`.
     """
+    registry = location if isinstance(location, Registry) else _opened(location, settings)
+    return _followed(registry, settings, trust_of(settings))
+
+
+def _followed(registry: Registry, settings: Settings, trust: Trust) -> Followed:
     from mlembed.registry.cache import Cache  # most hosts of a directory start without
     from mlembed.registry.follow import Followed
     from mlembed.registry.judge import Policy
     from mlembed.registry.memory import Memory
 
     policy = Policy(
-        trust=trust_of(settings),
+        trust=trust,
         epoch=settings.epoch,
         min_serials={str(parse_ref(ref)): n for ref, n in settings.min_serials.items()},
         bundled=settings.bundled,
     )
-    registry = location if isinstance(location, Registry) else _opened(location, settings)
     # A directory is as near as the cache, and what it says is believed unless keys are asked for.
     is_near = isinstance(registry, FileRegistry)
     memory = cache = None
