@@ -66,7 +66,7 @@ class PublicKey:
         if found is None or len(_labels(data)) != 1:
             raise SettingsError(f"{place} is not one public key as PEM; {_REMEDY}")
         with contextlib.suppress(binascii.Error):
-            key = cls(base64.b64decode(found[1]))
+            key = cls(base64.b64decode(b"".join(found[1].split()), validate=True))
             if key._is_on_curve():
                 return key
         raise SettingsError(f"{place} is no public key of the curve P-256; {_REMEDY}")
