@@ -6,11 +6,11 @@ failures in a row answers fail at once; then one call tries, and its success end
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 
+from mlembed import forking
 from mlembed.errors import CircuitOpenError, MlembedError, PredictionTimeoutError
 
 _breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
@@ -90,5 +90,4 @@ def _after_fork() -> None:
         breaker.renew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

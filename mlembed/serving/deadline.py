@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from mlembed import forking
 from mlembed.errors import PredictionTimeoutError
 
 if TYPE_CHECKING:
@@ -132,5 +132,4 @@ def _after_fork() -> None:
     _watch = _Watch()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import atexit
 import logging
 import math
-import os
 import random
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
+from mlembed import forking
 from mlembed.errors import BundleError, MlembedError, RegistryError
 from mlembed.serving.loading import check_columns, serve
 from mlembed.serving.turn import Holder, Turn
@@ -320,5 +320,4 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

@@ -10,6 +10,8 @@ import contextvars
 import os
 from typing import TYPE_CHECKING, TypeVar
 
+from mlembed import forking
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -98,5 +100,4 @@ def _after_fork() -> None:
     _pool = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
+from mlembed import forking
 from mlembed.errors import BundleError, InferenceError, first_line
 from mlembed.serving import ending
 from mlembed.serving.deadline import Limit
@@ -288,4 +289,5 @@ def _renew() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_renew)
+    os.register_at_fork(before=_hold, after_in_parent=_release)
+forking.in_child(_renew)

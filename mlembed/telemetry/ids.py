@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
+
+from mlembed import forking
 
 _SEQUENCE_BITS = 74
 STEP = 256  # numbers that whoever draws one may use
@@ -22,8 +23,7 @@ class Sequence:
 
     def __init__(self) -> None:
         self._draw()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._draw)
+        forking.in_child(self._draw)
 
     def _draw(self) -> None:
         # Half the range, so that counting on from any start never wraps.

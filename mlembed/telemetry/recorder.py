@@ -7,11 +7,11 @@ import contextlib
 import itertools
 import logging
 import math
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from mlembed import forking
 from mlembed.telemetry.bridge import HostTelemetry
 from mlembed.telemetry.events import Outcome
 from mlembed.telemetry.intake import Intake, Lot, Sized
@@ -297,5 +297,4 @@ def _after_fork() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mlembed import forking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -223,5 +224,4 @@ def _after_fork() -> None:
         tally.clear()  # the parent's counts are not the child's
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

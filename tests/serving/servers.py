@@ -20,20 +20,31 @@ ROOT = Path(__file__).parents[2]
 EXIT_SECONDS = 15
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0")
 UVICORN = ("uvicorn", "--port", "0")
+UWSGI = (
+    *("serving.uwsgi", "--http-socket", "127.0.0.1:0", "--master", "--die-on-term"),
+    *("--enable-threads", "--need-app", "--disable-logging"),
+)
 
 
 @contextlib.contextmanager
-def server(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def server(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Start the module and its *arguments*; kill what is left of it at the end of the block.
 
     Args:
         folder: Holds the registry, the log, record.json and modules of a test's own.
         arguments: A server's module, its options and the application.
+        environment: Variables for it, beside those of this process.
     """
     paths = os.pathsep.join(map(str, (folder, ROOT, ROOT / "tests")))
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        env={**os.environ, "PYTHONPATH": paths, "TOY_FOLDER": str(folder), "HOME": str(folder)},
+        env={
+            **os.environ,
+            "PYTHONPATH": paths,
+            "TOY_FOLDER": str(folder),
+            "HOME": str(folder),
+            **environment,
+        },
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -52,7 +63,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
     said = []
     for line in process.stderr:
         said.append(line)
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        found = re.search(r"(?:http://|TCP address )127\.0\.0\.1:(\d+)", line)
         if found:
             return int(found[1])
     raise AssertionError("".join(said))

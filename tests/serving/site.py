@@ -16,8 +16,13 @@ FOLDER = Path(os.environ["TOY_FOLDER"])
 RECORD = json.loads((FOLDER / "record.json").read_text())
 model = mlembed.load(
     "toy",
-    registry=FOLDER / "registry",
-    settings=mlembed.Settings(log_dir=FOLDER / "log", poll_seconds=0.05),
+    registry=os.environ.get("TOY_REGISTRY", FOLDER / "registry"),
+    settings=mlembed.Settings(
+        log_dir=FOLDER / "log",
+        cache=FOLDER / "cache",
+        ca_file=os.environ.get("TOY_CA_FILE", ""),
+        poll_seconds=0.05,
+    ),
 )
 model.predict(RECORD)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,12 @@ import pytest
 
 from bundles import RECORD, toy_bundle
 from mlembed.monitoring.log import read_log
+from registry.authority import Authority
+from registry.site import Site
 from serving.logs import events, wait_until
-from serving.servers import GUNICORN, ROOT, UVICORN, ask, end, port_of, server
+from serving.servers import GUNICORN, ROOT, UVICORN, UWSGI, ask, end, port_of, server
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
     from mlembed.registry.file import FileRegistry
@@ -31,31 +32,47 @@ def folder(registry: FileRegistry, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def preloaded(registry: FileRegistry, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start gunicorn with two workers that share a preloaded application."""
-    registry.publish(toy_bundle(version="1.1.0", shift=1.0))
-    with server(folder, *GUNICORN, "--preload", "--workers", "2", SITE) as process:
-        yield process
+PRELOADED = {
+    "gunicorn": (*GUNICORN, "--preload", "--workers", "2", SITE),
+    "uwsgi": (*UWSGI, "--processes", "2", "--module", SITE),
+    "uwsgi-hooks": (
+        *(*UWSGI, "--py-call-uwsgi-fork-hooks"),
+        *("--processes", "2", "--module", SITE),
+    ),
+}
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["directory", "https"])
+@pytest.mark.parametrize("name", PRELOADED)
 def test_preloaded_workers_serve_follow_and_exit(
-    preloaded: subprocess.Popen[str], registry: FileRegistry, tmp_path: Path
+    registry: FileRegistry,
+    folder: Path,
+    name: str,
+    remote: bool,  # noqa: FBT001  a parameter
 ) -> None:
-    """Both workers answer, both follow a promotion, and the server ends when it is told to."""
-    port = port_of(preloaded)
+    """Both forks of a loaded application answer, follow a promotion, and end when told to."""
+    registry.publish(toy_bundle(version="1.1.0", shift=1.0))
+    authority = Authority(folder)
+    environment = {}
     answers: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        if remote:
+            site = stack.enter_context(Site(registry.root, authority.context()))
+            environment["TOY_REGISTRY"] = site.url
+            environment["TOY_CA_FILE"] = str(authority.ca_file)
+        process = stack.enter_context(server(folder, *PRELOADED[name], **environment))
+        port = port_of(process)
 
-    def seen(version: str) -> set[int]:
-        answers.append(ask(port))
-        return {answer["pid"] for answer in answers if answer["version"] == version}
+        def seen(version: str) -> set[int]:
+            answers.append(ask(port))
+            return {answer["pid"] for answer in answers if answer["version"] == version}
 
-    wait_until(lambda: len(seen("1.0.0")) == 2, "an answer of each worker")
-    registry.promote("toy", "champion", "1.1.0")
-    wait_until(lambda: len(seen("1.1.0")) == 2, "the new version in each worker")
-    code = end(preloaded)
+        wait_until(lambda: len(seen("1.0.0")) == 2, "an answer of each worker")
+        registry.promote("toy", "champion", "1.1.0")
+        wait_until(lambda: len(seen("1.1.0")) == 2, "the new version in each worker")
+        code = end(process)
 
-    logged = {event["mlembed.prediction.id"] for event in events(tmp_path / "log")}
+    logged = {event["mlembed.prediction.id"] for event in events(folder / "log")}
     ids = [answer["id"] for answer in answers]
     assert code == 0
     assert len(set(ids)) == len(ids)
