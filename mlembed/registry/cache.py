@@ -23,9 +23,6 @@ from mlembed.registry import files
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-_LEFTOVER_SECONDS = 24 * 3600.0
-_PREFIX = ".tmp-"
-
 
 class Cache:
     """Files in the directory *root*, at most *max_bytes* of them.
@@ -96,10 +93,10 @@ class Cache:
         for path in self._files():
             with contextlib.suppress(OSError):
                 about = path.stat()
-                is_leftover = path.name.startswith(_PREFIX)
+                is_leftover = path.name.startswith(files.PREFIX)
                 if not is_leftover:
                     held.append((about.st_mtime, about.st_size, path))
-                elif about.st_mtime < time.time() - _LEFTOVER_SECONDS:
+                elif about.st_mtime < time.time() - files.LEFTOVER_SECONDS:
                     path.unlink()
         total = sum(size for _, size, _ in held)
         for _, size, path in sorted(held):
@@ -121,7 +118,7 @@ class Cache:
     def _store(self, digest: str, size: int, download: Callable[[BinaryIO], bool]) -> bool:
         """Download into the cache; return False only where there is no such file."""
         try:
-            descriptor, name = tempfile.mkstemp(dir=self._folder(), prefix=_PREFIX)
+            descriptor, name = tempfile.mkstemp(dir=self._folder(), prefix=files.PREFIX)
         except OSError as error:
             self._tell(error)
             return True

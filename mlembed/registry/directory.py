@@ -112,6 +112,15 @@ class Directory(Store):
         except OSError as error:
             self._refuse(error)
 
+    def leftovers(self, folder: str) -> Iterator[Listed]:
+        """Yield what writers below *folder* left when they were killed, by its path from it."""
+        place, before = self.root / folder, time.time() - files.LEFTOVER_SECONDS
+        for path in place.rglob(f"{files.PREFIX}*"):
+            with contextlib.suppress(OSError):  # written to its end, or already removed
+                about = path.stat()
+                if about.st_mtime < before:
+                    yield Listed(path.relative_to(place).as_posix(), about.st_size, about.st_mtime)
+
     def require_writable(self, folder: str) -> None:
         """Write and remove a file in *folder*, which is made if need be."""
         try:

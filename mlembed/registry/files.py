@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+PREFIX = ".tmp-"  # of what is not whole yet
+LEFTOVER_SECONDS = 24 * 3600.0  # after which nobody is still writing it
 _PAUSE_SECONDS = 0.02
 
 
@@ -91,7 +93,7 @@ def _open_plain(path: str, flags: int) -> int:
 @contextlib.contextmanager
 def _temporary(path: Path, data: bytes, *, is_public: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX)
     temporary = path.parent / name
     try:
         with os.fdopen(descriptor, "wb") as file:

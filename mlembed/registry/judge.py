@@ -79,10 +79,15 @@ class Judge:
         place, serial = f"the pointer of {ref} in {self}", pointer.serial
         least = self._policy.min_serials.get(str(ref), 0)
         furthest = known.serial + MAX_JUMP if known.serial else max(_MAX_FIRST_SERIAL, least)
-        if serial < max(known.serial, least):
+        if serial < known.serial:
             raise PointerError(
-                f"{place} has serial {serial}, and {max(known.serial, least)} was seen before: an "
-                "old one was put back. To go back on purpose: mlembed registry rollback"
+                f"{place} has serial {serial}, and {known.serial} was seen before: an old one was "
+                "put back. To go back on purpose: mlembed registry rollback"
+            )
+        if serial < least:
+            raise PointerError(
+                f"{place} has serial {serial}, and MLEMBED_MIN_SERIALS wants {least} at least: an "
+                "old one was put back, or the setting is wrong"
             )
         if serial > furthest:
             raise PointerError(

@@ -20,7 +20,7 @@ from mlembed.bundle.bundle import sha256
 from mlembed.errors import IntegrityError, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mlembed.bundle.manifest import File
 
@@ -114,6 +114,10 @@ class Store(abc.ABC):
     def remove(self, path: str) -> None:  # noqa: ARG002
         """Remove *path* if it is there."""
         self._read_only()
+
+    def leftovers(self, folder: str) -> Iterable[Listed]:  # noqa: ARG002
+        """Yield what writers below *folder* left when they were killed, by its path from it."""
+        return ()
 
     def require_writable(self, folder: str) -> None:  # noqa: ARG002
         """Find out whether *folder* could be written."""

@@ -168,17 +168,20 @@ class TreeRegistry(Registry):
             for version in versions:  # first, so that no reader finds one without its files
                 self.store.remove(f"{name}/versions/{version}.json")
             needed |= self._needed(name, versions)
-        n_files = n_bytes = 0
+        found = [(f"{name}/{item.name}", item) for item in self.store.leftovers(name)]
         for folder, suffix in ((f"{name}/blobs/sha256", ""), (f"{name}/signatures", ".json")):
-            for item in list(self.store.listing(folder)):
-                if item.name.removesuffix(suffix) in needed or item.modified >= before:
-                    continue
-                path = f"{folder}/{item.name}"
-                if delete and self.store.modified(path) >= before:
-                    continue  # somebody needs it again
-                n_files, n_bytes = n_files + 1, n_bytes + item.size
-                if delete:
-                    self.store.remove(path)
+            found += [
+                (f"{folder}/{item.name}", item)
+                for item in self.store.listing(folder)
+                if item.name.removesuffix(suffix) not in needed
+            ]
+        n_files = n_bytes = 0
+        for path, item in found:
+            if item.modified >= before or (delete and self.store.modified(path) >= before):
+                continue  # somebody needs it, perhaps again
+            n_files, n_bytes = n_files + 1, n_bytes + item.size
+            if delete:
+                self.store.remove(path)
         if delete:
             self._index(name)
         return Collected(tuple(sorted(versions, key=version_key)), n_files, n_bytes)

@@ -64,6 +64,22 @@ def test_collect_removes_what_nothing_needs(used: FileRegistry) -> None:
     assert collect(used, "toy", delete=True).n_files == 0
 
 
+def test_collect_removes_what_a_killed_publisher_left(full: FileRegistry) -> None:
+    """Parts of files go after a day, wherever they are, and never while somebody may write them."""
+    old = [full.root / "toy" / folder / ".tmp-old" for folder in ("blobs/sha256", "log/champion")]
+    for path in old:
+        path.write_bytes(b"par")
+        os.utime(path, (1e9, 1e9))
+    young = full.root / "toy" / "versions" / ".tmp-young"
+    young.write_bytes(b"part")
+
+    removed = collect(full, "toy", grace_days=0, delete=True)
+
+    assert (removed.n_files, removed.n_bytes) == (2, 6)
+    assert [path for path in (*old, young) if path.exists()] == [young]
+    assert whole(full) == ["1.0.0", "1.1.0", "1.2.0"]
+
+
 @pytest.mark.parametrize(("keep", "left"), [(0, 1), (1, 1), (2, 2), (3, 3), (9, 3)])
 def test_collect_keeps_what_may_be_rolled_back_to(used: FileRegistry, keep: int, left: int) -> None:
     """The last few different versions of each alias stay, and always the one in force."""
