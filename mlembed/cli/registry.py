@@ -54,7 +54,8 @@ def ls(
         say(f"{store} holds no models; publish one with mlembed train --registry")
     else:
         head = ("model", "version", "aliases", "created", "metric", "value")
-        show_table(head, ([item[key] for key in head] for item in found))
+        rows = ({**item, "aliases": ", ".join(item["aliases"])} for item in found)
+        show_table(head, ([row[key] for key in head] for row in rows))
 
 
 @app.command("show")
@@ -175,7 +176,7 @@ def _list(store: Registry, name: str) -> list[dict[str, Any]]:
             {
                 "model": name,
                 "version": version,
-                "aliases": ", ".join(pointing.get(version, [])),
+                "aliases": sorted(pointing.get(version, [])),
                 "created": manifest.created,
                 "metric": metric,
                 "value": manifest.metrics.get(metric),

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from mlembed.bundle.single import read_bundle, write_bundle
+from mlembed.bundle.single import SUFFIX, read_bundle, write_bundle
 from mlembed.cli.options import JsonOption, ReasonOption, RegistryOption, registry_of
 from mlembed.cli.output import say, show_json, show_table, warn
+from mlembed.errors import SettingsError
 from mlembed.registry.collecting import collect
 from mlembed.registry.mirroring import mirror as mirrored
 from mlembed.registry.pointer import parse_ref
 
 _MEGABYTE = 1e6
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".onnx")
 
 
 def push(
@@ -26,15 +28,18 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Publish a bundle that was made elsewhere."""
-    store = registry_of(registry)
-    target = store.publish(read_bundle(bundle))
+    store, found = registry_of(registry), read_bundle(bundle)
+    was_there = store.bundle_id(found.manifest.name, found.manifest.version) == found.id
+    target = store.publish(found)
     if alias:
         store.promote(target.name, alias, target.version, reason)
     if as_json:
-        show_json({"model": target.name, "version": target.version, "bundle_id": target.bundle_id})
+        told = {"model": target.name, "version": target.version, "bundle_id": target.bundle_id}
+        show_json({**told, "alias": alias or None, "was_there": was_there, "registry": str(store)})
     else:
         means = f"; {target.name}@{alias} now means it" if alias else ""
-        say(f"published {target.name}@{target.version} to {store}{means}")
+        where = f"was in {store} already" if was_there else f"is published to {store}"
+        say(f"{target.name}@{target.version} {where}{means}")
 
 
 def pull(
@@ -47,6 +52,11 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Write a published bundle into a file or directory, its bytes and signature verified."""
+    if output is not None and output.suffix in _ARCHIVES:
+        raise SettingsError(
+            f"--output takes a new directory or a file that ends in {SUFFIX}, which is a zip; "
+            f"write {output.with_suffix(SUFFIX)}"
+        )
     store = registry_of(registry)
     target = store.resolve(parse_ref(ref))
     bundle = store.fetch(target)

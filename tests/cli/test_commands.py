@@ -142,8 +142,8 @@ def test_registry_moves_the_champion_and_back(published: Call) -> None:
     _, history = published("registry", "log", "visits@champion")
 
     assert [(item["version"], item["aliases"]) for item in listed] == [
-        ("1.1.0", "champion"),
-        ("1.0.0", ""),
+        ("1.1.0", ["champion"]),
+        ("1.0.0", []),
     ]
     assert [(item["action"], item["version"]) for item in history] == [
         ("promote", "1.0.0"),

@@ -117,12 +117,16 @@ def test_pull_and_push_carry_a_bundle_by_hand(published: Call) -> None:
     assert published("registry", "pull", "toy")[1]["output"] == "toy-1.1.0.mlb"
     assert published("registry", "pull", "toy", "--output", "folder")[0] == 0
     assert published("registry", "pull", "toy", "--output", "folder")[0] == 2
+    code, told = published("registry", "pull", "toy", "--output", "toy.zip")
+    assert code == 2
+    assert "write toy.mlb" in told
+    assert not Path("toy.zip").exists()
 
-    code, pushed = published(
-        *("registry", "push", "mail/toy.mlb", "--registry", "other", "--alias", "champion")
-    )
+    push = ("registry", "push", "mail/toy.mlb", "--registry", "other")
+    code, pushed = published(*push, "--alias", "champion")
     assert code == 0
-    assert pushed["bundle_id"] == toy_bundle().id
+    assert (pushed["bundle_id"], pushed["alias"]) == (toy_bundle().id, "champion")
+    assert [pushed["was_there"], published(*push)[1]["was_there"]] == [False, True]
     assert FileRegistry(Path("other")).pointer("toy", "champion").version == "1.0.0"
 
 
