@@ -18,6 +18,15 @@ from mlembed.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_WORDS = {  # what a variable of each type is to hold
+    "bool": "true or false",
+    "bool | None": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[str, ...]": "one or more paths, with commas between them",
+    "Mapping[str, int]": "name@alias=number, with commas between several",
+    "Mapping[str, str]": "column=mode, with commas between several",
+}
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -216,4 +225,4 @@ def _read(name: str, kind: str, text: str) -> object:
             return {key.strip(): read(value.strip()) for key, _, value in pairs}
         return {"int": int, "float": float, "Path": Path, "str": str}[kind](text)
     except (ValueError, KeyError) as error:
-        raise SettingsError(f"MLEMBED_{name.upper()}: expected {kind}") from error
+        raise SettingsError(f"MLEMBED_{name.upper()}: expected {_WORDS[kind]}") from error

@@ -90,11 +90,14 @@ def test_settings_without_variables_are_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "kind"),
     [
-        ("LOG", "maybe", "bool"),
-        ("LOG", "", "bool"),
-        ("THREADS", "1.5", "int"),
-        ("POLL_SECONDS", "soon", "float"),
-        ("QUEUE_BYTES", "32MB", "int"),
+        ("LOG", "maybe", "true or false"),
+        ("LOG", "", "true or false"),
+        ("REQUIRE_SIGNATURE", "perhaps", "true or false"),
+        ("THREADS", "1.5", "a whole number"),
+        ("POLL_SECONDS", "soon", "a number"),
+        ("QUEUE_BYTES", "32MB", "a whole number"),
+        ("MIN_SERIALS", "toy", "name@alias=number, with commas between several"),
+        ("KEYS", "", "one or more paths, with commas between them"),
     ],
 )
 def test_settings_name_the_unreadable_variable(name: str, text: str, kind: str) -> None:

@@ -160,7 +160,9 @@ def test_settings_name_a_malformed_variable(monkeypatch: pytest.MonkeyPatch) -> 
     _, problems = read_declaration(GOOD)
     default_settings.cache_clear()
 
-    assert [problem.message for problem in problems] == ["MLEMBED_THREADS: expected int."]
+    assert [problem.message for problem in problems] == [
+        "MLEMBED_THREADS: expected a whole number."
+    ]
 
 
 @pytest.mark.parametrize(
