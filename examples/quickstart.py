@@ -104,7 +104,11 @@ class Story:
             chapter("Actions")
             delivered = desk.wait_for(shop.blocked)
             print(f"{shop.blocked} payments blocked, {delivered} reports at the risk desk")
-        self.run("registry", "ls")
+        for row in self.run("registry", "ls"):
+            aliases = ", ".join(row["aliases"]) or "no alias"
+            print(
+                f"  {row['model']} {row['version']}: {aliases}, {row['metric']} {row['value']:.4f}"
+            )
         chapter("The price of it")
         price = self.run("bench", "payments")
         print(f"a logged predict() takes {price['ratio']:.2f} times a bare session.run()")
