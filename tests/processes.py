@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,6 +22,18 @@ _PATHS = (_ROOT, _ROOT / "tests")
 def unmeasured() -> dict[str, str]:
     """Return the environment of a process whose coverage is not to be measured."""
     return {key: text for key, text in os.environ.items() if not key.startswith(_MEASURES)}
+
+
+def pip_install(python: str | Path, *arguments: str | Path) -> None:
+    """Install by the pip of *python*, with its *arguments*; skip the test where it cannot."""
+    command = [python, "-m", "pip", "install", "--quiet", *arguments]
+    try:
+        subprocess.run(
+            command, env=unmeasured(), capture_output=True, text=True, check=True, timeout=240
+        )
+    except subprocess.SubprocessError as error:
+        told = getattr(error, "stderr", "") or ""
+        pytest.skip(f"pip cannot install {arguments}: {error} {told[-300:]}")
 
 
 def start_script(

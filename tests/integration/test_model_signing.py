@@ -15,7 +15,7 @@ from mlembed.bundle.bundle import read_directory, write_directory
 from mlembed.bundle.keys import PublicKey, Signer, new_key, write
 from mlembed.bundle.signature import signed, verify
 from mlembed.errors import IntegrityError, SignatureError
-from processes import unmeasured
+from processes import pip_install, unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +32,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the official command in an environment of its own; skip where it cannot be installed."""
     folder = tmp_path_factory.mktemp("oracle")
     venv.create(folder, with_pip=True)
-    install: list[str | Path] = [folder / "bin" / "pip", "install", "--quiet", *PACKAGES]
-    try:
-        subprocess.run(
-            install, env=unmeasured(), capture_output=True, text=True, check=True, timeout=240
-        )
-    except subprocess.SubprocessError as error:
-        told = getattr(error, "stderr", "") or ""
-        pytest.skip(f"pip cannot install {PACKAGES}: {error} {told[-300:]}")
+    pip_install(folder / "bin" / "python", *PACKAGES)
     return folder / "bin" / "model_signing"
 
 

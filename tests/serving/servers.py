@@ -21,7 +21,7 @@ EXIT_SECONDS = 15
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0")
 UVICORN = ("uvicorn", "--port", "0")
 UWSGI = (
-    *("serving.uwsgi", "--http-socket", "127.0.0.1:0", "--master", "--die-on-term"),
+    *("serving.uwsgi", "--http-socket", "127.0.0.1:0", "--processes", "2", "--die-on-term"),
     *("--enable-threads", "--need-app", "--disable-logging"),
 )
 

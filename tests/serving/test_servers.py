@@ -34,12 +34,28 @@ def folder(registry: FileRegistry, tmp_path: Path) -> Path:
 
 PRELOADED = {
     "gunicorn": (*GUNICORN, "--preload", "--workers", "2", SITE),
-    "uwsgi": (*UWSGI, "--processes", "2", "--module", SITE),
-    "uwsgi-hooks": (
-        *(*UWSGI, "--py-call-uwsgi-fork-hooks"),
-        *("--processes", "2", "--module", SITE),
-    ),
+    "uwsgi": (*UWSGI, "--master", "--module", SITE),
+    "uwsgi with hooks": (*UWSGI, "--master", "--py-call-uwsgi-fork-hooks", "--module", SITE),
 }
+
+
+def followed(port: int, registry: FileRegistry) -> list[dict[str, Any]]:
+    """Return answers in which both workers serve one version, and then the one that is promoted."""
+    answers: list[dict[str, Any]] = []
+
+    def seen(version: str) -> set[int]:
+        answers.append(ask(port))
+        return {answer["pid"] for answer in answers if answer["version"] == version}
+
+    wait_until(lambda: len(seen("1.0.0")) == 2, "an answer of each worker")
+    registry.promote("toy", "champion", "1.1.0")
+    wait_until(lambda: len(seen("1.1.0")) == 2, "the new version in each worker")
+    return answers
+
+
+def logged(folder: Path) -> set[str]:
+    """Return the ids that the log holds."""
+    return {event["mlembed.prediction.id"] for event in events(folder / "log")}
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["directory", "https"])
@@ -54,30 +70,33 @@ def test_preloaded_workers_serve_follow_and_exit(
     registry.publish(toy_bundle(version="1.1.0", shift=1.0))
     authority = Authority(folder)
     environment = {}
-    answers: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         if remote:
             site = stack.enter_context(Site(registry.root, authority.context()))
             environment["TOY_REGISTRY"] = site.url
             environment["TOY_CA_FILE"] = str(authority.ca_file)
         process = stack.enter_context(server(folder, *PRELOADED[name], **environment))
-        port = port_of(process)
-
-        def seen(version: str) -> set[int]:
-            answers.append(ask(port))
-            return {answer["pid"] for answer in answers if answer["version"] == version}
-
-        wait_until(lambda: len(seen("1.0.0")) == 2, "an answer of each worker")
-        registry.promote("toy", "champion", "1.1.0")
-        wait_until(lambda: len(seen("1.1.0")) == 2, "the new version in each worker")
+        answers = followed(port_of(process), registry)
         code = end(process)
 
-    logged = {event["mlembed.prediction.id"] for event in events(folder / "log")}
     ids = [answer["id"] for answer in answers]
     assert code == 0
     assert len(set(ids)) == len(ids)
-    assert set(ids) <= logged
+    assert set(ids) <= logged(folder)
     assert {answer["reason"] for answer in answers} == {"ok"}
+
+
+def test_workers_of_uwsgi_without_a_master_follow_and_log(
+    registry: FileRegistry, folder: Path
+) -> None:
+    """Where nobody ends the second worker, what it answers is written while it lives."""
+    registry.publish(toy_bundle(version="1.1.0", shift=1.0))
+    with server(folder, *UWSGI, "--module", SITE) as process:
+        answers = followed(port_of(process), registry)
+        ids = [answer["id"] for answer in answers]
+        wait_until(lambda: set(ids) <= logged(folder), "all answers in the log")
+
+    assert len(set(ids)) == len(ids)
 
 
 def asked(port: int, n: int) -> list[dict[str, Any]]:
@@ -151,7 +170,7 @@ def test_server_that_is_killed_keeps_all_but_the_last_moment(folder: Path) -> No
         answers = asked(port, 50)
         ids = {answer["id"] for answer in answers}
         wait_until(
-            lambda: ids <= {event["mlembed.prediction.id"] for event in events(folder / "log")},
+            lambda: ids <= logged(folder),
             "the write of what is older",
         )
         asked(port, 50)
