@@ -62,7 +62,7 @@ def open_source(location: str | Path | Registry, settings: Settings) -> BundleSo
         from mlembed.registry.shipped import Shipped
 
         return Shipped(Path(settings.bundled), trust)
-    registry = location if isinstance(location, Registry) else _opened(location, settings)
+    registry = _opened(location, settings)
     asked = trust.keys or settings.bundled or settings.min_serials
     if isinstance(registry, FileRegistry) and not asked:
         return registry  # as near as a cache, and believed: there is nothing to judge or remember
@@ -75,7 +75,7 @@ def follow(location: str | Path | Registry, settings: Settings) -> Followed:
     Raises:
         SettingsError: As `open_registry`.
     """
-    registry = location if isinstance(location, Registry) else _opened(location, settings)
+    registry = _opened(location, settings)
     return _followed(registry, settings, trust_of(settings))
 
 
@@ -125,7 +125,9 @@ def _at_home(location: str, settings: Settings | None) -> Settings | None:
     return dataclasses.replace(settings, registry_auth="")
 
 
-def _opened(location: str | Path, settings: Settings | None) -> Registry:
+def _opened(location: str | Path | Registry, settings: Settings | None) -> Registry:
+    if isinstance(location, Registry):
+        return location
     if not str(location):
         raise SettingsError(
             "no model registry is set: give registry=..., --registry or MLEMBED_REGISTRY, "
