@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from mlembed.errors import LoweringError
 from mlembed.training.lowering import linear, pipeline, sklearn_onnx, trees
 from mlembed.training.lowering.encoding import linear_pipeline
-from mlembed.training.lowering.graph import Builder, serialize
+from mlembed.training.lowering.graph import INPUT, Builder, Checkpoint, serialize
 from mlembed.training.lowering.registry import (
     FeatureSpec,
     check,
+    decide,
     family_of,
     prepare,
     register,
+    register_transformer,
     registered,
     split_values,
+    step_of,
 )
 from mlembed.training.lowering.transforms import lower_transforms
 from mlembed.training.lowering.trees import native_categories
@@ -34,18 +37,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Builder",
+    "Checkpoint",
     "FeatureSpec",
     "check",
+    "decide",
+    "family_of",
     "feature_specs",
     "linear_pipeline",
     "lower",
+    "lower_estimator",
     "lower_features",
     "native_categories",
     "prepare",
     "register",
+    "register_transformer",
     "registered",
     "serialize",
     "split_values",
+    "step_of",
+    "trace",
 ]
 
 BUILT_IN = (linear, pipeline, sklearn_onnx, trees)
@@ -67,15 +77,49 @@ def lower(
 
     Returns:
         A graph from `x`, double[N, n_columns], to `score`, double[N, 1]: the probability of the
-        second class, or the predicted value.
+        second class, or the predicted value; double[N, n_classes] where there are more than two.
 
     Raises:
         LoweringError: If the estimator or a feature has no exact ONNX form.
     """
+    return trace(estimator, columns, transforms, features)[0]
+
+
+def trace(
+    estimator: Any,
+    columns: Sequence[Column],
+    transforms: Mapping[str, Transform],
+    features: Sequence[str],
+) -> tuple[ModelProto, tuple[Checkpoint, ...]]:
+    """Lower as `lower` does, and return the graph with the tensors whose right value is known."""
     specs = feature_specs(columns, transforms, features)
     builder, matrix = _start(columns, transforms, features)
+    return _finish(estimator, builder, matrix, specs)
+
+
+def lower_estimator(
+    estimator: Any, specs: Sequence[FeatureSpec]
+) -> tuple[ModelProto, tuple[Checkpoint, ...]]:
+    """Lower a fitted estimator alone, with the nodes that `lower` ends with.
+
+    Returns:
+        A graph from `x`, double[N, n_features], to `score`, and the tensors whose right value is
+        known.
+
+    Raises:
+        LoweringError: If the estimator has no exact ONNX form.
+    """
+    return _finish(estimator, Builder(len(specs)), INPUT, specs)
+
+
+def _finish(
+    estimator: Any, builder: Builder, matrix: str, specs: Sequence[FeatureSpec]
+) -> tuple[ModelProto, tuple[Checkpoint, ...]]:
     score = family_of(estimator).lower(estimator, builder, matrix, specs)
-    return builder.model(score, "score", 1)
+    n_classes = len(getattr(estimator, "classes_", ()))
+    width = n_classes if n_classes > 2 else 1  # noqa: PLR2004  two classes have one score
+    model = builder.model(score, "score", width)
+    return model, tuple(builder.checkpoints)
 
 
 def lower_features(

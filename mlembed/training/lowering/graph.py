@@ -6,6 +6,8 @@ estimator gives the same bytes on every machine: a bundle's digest is worth comp
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,31 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
+
+    Matrix = NDArray[np.float64]
 
 INPUT = "x"
 OPSETS = (("", 21), ("ai.onnx.ml", 5))
 IR_VERSION = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A tensor inside a graph whose right value is known.
+
+    Attributes:
+        tensor: Name of the tensor.
+        what: What it is, such as `StandardScaler's output`.
+        of: Computes its right value, `(n_records, width)`, from the features, `(n_records,
+            n_features)`, with the estimator's own code.
+    """
+
+    tensor: str
+    what: str
+    of: Callable[[Matrix], Matrix]
 
 
 class Builder:
@@ -29,13 +49,42 @@ class Builder:
         n_columns: Width of the input.
         nodes: Nodes so far, in the order they run.
         initializers: Constants so far.
+        checkpoints: Tensors whose right value is known, in the order they are computed.
     """
 
     def __init__(self, n_columns: int) -> None:
         self.n_columns = n_columns
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
+        self.checkpoints: list[Checkpoint] = []
         self._counter = itertools.count()
+        self._before: list[Callable[[Matrix], Matrix]] = []
+
+    def expect(self, tensor: str, what: str, of: Callable[[Matrix], Matrix]) -> None:
+        """Note what *tensor* should be, so that a failed proof can name where a graph goes wrong.
+
+        Args:
+            tensor: A tensor that was just made.
+            what: What it is.
+            of: Computes it from the input of the estimator or transformer that is being lowered.
+        """
+        before = tuple(self._before)
+
+        def right(features: Matrix) -> Matrix:
+            for transform in before:
+                features = transform(features)
+            return of(features)
+
+        self.checkpoints.append(Checkpoint(tensor, what, right))
+
+    @contextlib.contextmanager
+    def behind(self, transform: Callable[[Matrix], Matrix]) -> Iterator[None]:
+        """Lower what reads the output of *transform*; `expect` computes on that output."""
+        self._before.append(transform)
+        try:
+            yield
+        finally:
+            self._before.pop()
 
     def name(self, stem: str) -> str:
         """Return a name no other tensor of the graph has."""
@@ -72,6 +121,10 @@ class Builder:
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [output if name == result else name for name in names]
+        self.checkpoints = [
+            dataclasses.replace(item, tensor=output) if item.tensor == result else item
+            for item in self.checkpoints
+        ]
         graph = helper.make_graph(
             self.nodes,
             "mlembed",

@@ -1,4 +1,4 @@
-"""Which estimators have an exact ONNX form, and who writes it.
+"""Which estimators and transformers have an exact ONNX form, and who writes it.
 
 The exact class is looked up, never a parent: a subclass may predict differently, and a graph
 that is nearly right is worse than none.
@@ -38,7 +38,25 @@ class Lower(Protocol):
     def __call__(
         self, estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec], /
     ) -> str:
-        """Add nodes that read *x*, double[N, len(specs)], and return the score, double[N, 1]."""
+        """Add nodes that read *x*, double[N, len(specs)], and return their result.
+
+        For a score that is the predicted value or the probability of the second class, double[N, 1];
+        with more than two classes the probability of each, double[N, n_classes]. For a decision it
+        is what the estimator's `decision_function` gives, of the same shapes.
+        """
+
+
+class LowerTransform(Protocol):
+    """Writes a fitted transformer into a graph."""
+
+    def __call__(
+        self, transformer: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec], /
+    ) -> tuple[str, tuple[FeatureSpec, ...]]:
+        """Add nodes that read *x*, double[N, len(specs)].
+
+        Returns:
+            The transformed matrix, double[N, n_out], and what its columns are.
+        """
 
 
 def _clone(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
@@ -66,17 +84,36 @@ class Family:
             takes those itself.
         check: Raises LoweringError for settings that cannot be lowered, before the fit.
         splits: Thresholds of the fitted estimator by feature position, for the proof.
+        decision: Writes its decision function, which calibration reads; None where it has none.
     """
 
     lower: Lower
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone
     check: Callable[[Any], None] = _accept
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits
+    decision: Lower | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What is known about one class of transformers.
+
+    Attributes:
+        lower: Writes the fitted transformer into a graph.
+        prepare: Makes what to fit; a clone by default.
+        check: Raises LoweringError for settings that cannot be lowered, before the fit.
+    """
+
+    lower: LowerTransform
+    prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone
+    check: Callable[[Any], None] = _accept
 
 
 _FAMILIES: dict[type, Family] = {}
+_STEPS: dict[type, Step] = {}
 
 LowerT = TypeVar("LowerT", bound=Lower)
+LowerTransformT = TypeVar("LowerTransformT", bound=LowerTransform)
 
 
 def register(
@@ -84,6 +121,7 @@ def register(
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
     check: Callable[[Any], None] = _accept,
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits,
+    decision: Lower | None = None,
 ) -> Callable[[LowerT], LowerT]:
     """Register the decorated function as the lowering of *classes*; the last one registered wins.
 
@@ -92,7 +130,25 @@ def register(
 
     def decorate(lower: LowerT) -> LowerT:
         for estimator_class in classes:
-            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits)
+            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits, decision)
+        return lower
+
+    return decorate
+
+
+def register_transformer(
+    *classes: type,
+    prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
+    check: Callable[[Any], None] = _accept,
+) -> Callable[[LowerTransformT], LowerTransformT]:
+    """Register the decorated function as the lowering of transformers; the last one wins.
+
+    The other arguments are those of `Step`.
+    """
+
+    def decorate(lower: LowerTransformT) -> LowerTransformT:
+        for transformer_class in classes:
+            _STEPS[transformer_class] = Step(lower, prepare, check)
         return lower
 
     return decorate
@@ -119,6 +175,22 @@ def family_of(estimator: Any) -> Family:
     return family
 
 
+def step_of(transformer: Any) -> Step:
+    """Return what is known about the class of *transformer*.
+
+    Raises:
+        LoweringError: If its exact class is not registered.
+    """
+    step = _STEPS.get(type(transformer))
+    if step is None:
+        raise LoweringError(
+            f"{class_name(transformer)} has no exact ONNX form here. Use one of "
+            f"{', '.join(sorted(item.__name__ for item in _STEPS))}, or teach it with "
+            f"@mlembed.training.lowering.register_transformer({type(transformer).__name__})"
+        )
+    return step
+
+
 def check(estimator: Any) -> None:
     """Tell before any training whether *estimator* can be lowered.
 
@@ -140,6 +212,18 @@ def prepare(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
     """
     check(estimator)
     return family_of(estimator).prepare(estimator, specs)
+
+
+def decide(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
+    """Add the nodes of the decision function of a fitted *estimator*; see `Lower`.
+
+    Raises:
+        LoweringError: If it has none that can be lowered.
+    """
+    decision = family_of(estimator).decision
+    if decision is None:
+        raise LoweringError(f"{class_name(estimator)} has no decision function with an ONNX form")
+    return decision(estimator, builder, x, specs)
 
 
 def split_values(estimator: Any, specs: Sequence[FeatureSpec]) -> dict[str, tuple[float, ...]]:
