@@ -19,7 +19,7 @@ import mlembed
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import pack
 from mlembed.bundle.golden import Golden
-from mlembed.bundle.manifest import Manifest, Task
+from mlembed.bundle.manifest import Interval, Manifest, Task
 from mlembed.features import hour_of_day
 from mlembed.monitoring.metrics import DEFAULT_METRIC, evaluate
 from mlembed.record import columns_of
@@ -109,6 +109,7 @@ def toy_bundle(  # noqa: PLR0913  whatever a test may want to differ
     kind: Literal["binary", "regression"] = "binary",
     golden_error: float = 0.0,
     seed: int = 0,
+    interval: Interval | None = None,
 ) -> Bundle:
     """Train a small linear model and pack it.
 
@@ -122,6 +123,7 @@ def toy_bundle(  # noqa: PLR0913  whatever a test may want to differ
         kind: `binary` (logistic regression) or `regression` (linear regression).
         golden_error: Added to the golden scores, for a bundle that must be refused.
         seed: Seed of the table.
+        interval: Where the truth lies around a regression's score.
     """
     encoder = Encoder(f"{name}@{version}", columns)
     matrix, _ = encode_columns(encoder, toy_table(_N_ROWS, seed, columns))
@@ -133,7 +135,14 @@ def toy_bundle(  # noqa: PLR0913  whatever a test may want to differ
     reference = reference_profile(columns, matrix[_HALF:], scores)
     reference["metric"] = {"name": metric, "value": metrics[metric]}
     positive = "yes" if kind == "binary" else ""
-    task = Task(kind=kind, label="bought", positive=positive, threshold=threshold, abstain=abstain)
+    task = Task(
+        kind=kind,
+        label="bought",
+        positive=positive,
+        threshold=threshold,
+        abstain=abstain,
+        interval=interval,
+    )
     return pack(
         _manifest(name, version, columns, task, metrics),
         {

@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-from typing import Any, Literal
+from typing import Any
 
 from mlembed.bundle import strictjson
+from mlembed.bundle.task import Interval, Task
 from mlembed.columns import Column, is_finite_number
 from mlembed.errors import BundleError, first_line
 from mlembed.tensors import MAX_TENSORS, Score, Tensor
+
+__all__ = ["File", "Interval", "Manifest", "Task"]
 
 SCHEMA = 1
 MAX_FILES = 16
@@ -41,27 +44,6 @@ _TEXTS = ("name", "version", "created")
 _OBJECTS = ("task", "transforms", "metrics", "training", "onnx", "runtime")
 _LISTS = {"columns": dict, "files": dict, "features": str, "requires": str}
 _TENSORS = ("inputs", "outputs", "score")  # written only where the graph takes tensors
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """What the score means.
-
-    Attributes:
-        kind: `binary` (score is the probability of the positive class) or `regression`.
-        label: Name of the label's column in the training data.
-        positive: The positive class in words; empty for regression.
-        threshold: Score from which the label is positive.
-        abstain: Closed band of scores in which the model gives no label, or None.
-        unit: Unit of a regression's score.
-    """
-
-    kind: Literal["binary", "regression"]
-    label: str
-    positive: str = ""
-    threshold: float = 0.5
-    abstain: tuple[float, float] | None = None
-    unit: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +107,7 @@ class Manifest:
         """Write the manifest; equal manifests give equal bytes."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         data["columns"] = [column.to_json() for column in self.columns]
-        data["task"] = dataclasses.asdict(self.task)
+        data["task"] = self.task.to_json()
         data["files"] = [dataclasses.asdict(file) for file in self.files]
         data["inputs"] = [tensor.to_json() for tensor in self.inputs]
         data["outputs"] = [tensor.to_json() for tensor in self.outputs]
@@ -158,14 +140,11 @@ class Manifest:
         if problems:
             raise BundleError(f"manifest.json: {'; '.join(problems)}")
         try:
-            task = dict(raw["task"])
-            if task.get("abstain") is not None:
-                task["abstain"] = tuple(task["abstain"])
             values = {
                 **raw,
                 "columns": tuple(Column.from_json(column) for column in raw["columns"]),
                 "features": tuple(raw["features"]),
-                "task": Task(**task),
+                "task": Task.from_json(raw["task"]),
                 "files": tuple(File(**file) for file in raw["files"]),
                 "requires": tuple(raw["requires"]),
             }
@@ -194,9 +173,9 @@ class Manifest:
             "columns must be there, or inputs, and not both": bool(columns) != bool(self.inputs),
             "columns must be there, and each once": len(set(columns)) == len(columns),
             **_tensor_checks(self),
-            **_task_checks(self.task),
+            "an interval needs a graph of columns": not (self.inputs and self.task.interval),
         }
-        problems = [text for text, good in checks.items() if not good]
+        problems = [text for text, good in checks.items() if not good] + self.task.problems()
         problems += _file_problems(self.files)
         if problems:
             raise BundleError(f"manifest.json: {'; '.join(problems)}")
@@ -249,19 +228,6 @@ def _shape(raw: dict[str, Any]) -> dict[str, bool]:
     metrics = raw["metrics"].values() if isinstance(raw["metrics"], dict) else ()
     shape["metrics must be numbers"] = all(map(is_finite_number, metrics))
     return shape
-
-
-def _task_checks(task: Task) -> dict[str, bool]:
-    band = task.abstain
-    return {
-        "the task must be binary or regression": task.kind in ("binary", "regression"),
-        "the task's label, positive class and unit must be text": all(
-            isinstance(text, str) for text in (task.label, task.positive, task.unit)
-        ),
-        "the task's threshold must be a number": is_finite_number(task.threshold),
-        "the task's abstain band must be two numbers, the lower first": band is None
-        or (len(band) == 2 and all(map(is_finite_number, band)) and band[0] <= band[1]),  # noqa: PLR2004
-    }
 
 
 def _tensor_checks(manifest: Manifest) -> dict[str, bool]:

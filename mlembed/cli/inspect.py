@@ -108,6 +108,9 @@ def _facts(bundle: Bundle, ref: str) -> Iterator[tuple[str, str]]:
     yield "id", bundle.id
     yield "created", manifest.created
     yield "meaning", _meaning(manifest)
+    if (interval := manifest.task.interval) is not None:
+        ends = f"from {interval.below:g} below the score to {interval.above:g} above it"
+        yield "interval", f"{ends} for {interval.level:.4g} of the truths"
     yield "needs", _plain(manifest.runtime)
     yield "graph", _plain(manifest.onnx)
     yield "size", f"{_size(sum(sizes))} in {len([*filter(None, sizes)])} files"

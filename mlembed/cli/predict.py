@@ -97,20 +97,24 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _write(file: TextIO, table: Unlabelled, batch: Batch) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("row", "score", "label", "reason", "version"))
+    ends = () if batch.intervals is None else ("low", "high")
+    writer.writerow(("row", "score", *ends, "label", "reason", "version"))
     writer.writerows(_rows(table, batch))
 
 
 def _rows(table: Unlabelled, batch: Batch) -> Iterator[tuple[Any, ...]]:
     """Yield one line a row of the file, in its order."""
+    n_ends = 0 if batch.intervals is None else 2
+    ends = [()] * len(batch) if batch.intervals is None else batch.intervals.tolist()
     answers = {
-        row: (row, repr(score), _word(label), reason, batch.version)
-        for row, score, label, reason in zip(
-            table.rows, batch.scores.tolist(), batch.labels, batch.reasons, strict=True
+        row: (row, repr(score), *map(repr, some), _word(label), reason, batch.version)
+        for row, score, some, label, reason in zip(
+            table.rows, batch.scores.tolist(), ends, batch.labels, batch.reasons, strict=True
         )
     }
+    rejected = ("",) * (2 + n_ends)
     for row in sorted({*answers, *table.reasons}):
-        yield answers.get(row) or (row, "", "", table.reasons[row], batch.version)
+        yield answers.get(row) or (row, *rejected, table.reasons[row], batch.version)
 
 
 def _word(label: bool | None) -> str:  # noqa: FBT001  the label itself

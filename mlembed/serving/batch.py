@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mlembed.bundle.task import Interval
     from mlembed.serving.decision import Decide
     from mlembed.serving.prediction import Reason
     from mlembed.serving.tables import UnknownCells
@@ -32,9 +33,11 @@ class Batch:
         version: Version that answered; empty where none could.
         error: What failed, where the fallback answers for all; empty otherwise.
         outputs: What a graph that takes tensors gave; empty for columns and for a fallback.
+        interval: Where the truth lies around a score, or None.
     """
 
     outputs: Mapping[str, NDArray[Any]] = types.MappingProxyType({})
+    interval: Interval | None = None
 
     def __init__(
         self,
@@ -57,6 +60,14 @@ class Batch:
     def labels(self) -> list[bool | None]:
         """The decided class of each record; None where the model abstains or gives a quantity."""
         return [self._decide(score)[0] for score in self.scores.tolist()]
+
+    @property
+    def intervals(self) -> NDArray[np.float64] | None:
+        """Lower and upper end of where each truth lies, `(n_records, 2)`; as `Prediction.interval`."""
+        if self.interval is None:
+            return None
+        low, high = -self.interval.below, self.interval.above
+        return self.scores[:, None] + (low, high)
 
     @property
     def reasons(self) -> list[Reason]:

@@ -238,13 +238,15 @@ def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
     )
     for problem in redaction.problems:
         tell(logging.WARNING, "%s, in the log: %s", manifest.title, problem)
-    return Source(
+    source = Source(
         *(manifest.name, manifest.version, bundle.id, manifest.columns),
         log_features=settings.log_features,
         redaction=redaction,
         tally=tally,
         decide=decide,
     )
+    source.interval = manifest.task.interval
+    return source
 
 
 def check_columns(serving: Manifest, manifest: Manifest) -> None:

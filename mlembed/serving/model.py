@@ -225,6 +225,7 @@ class Model:
         if self._breaker.failed:
             self._breaker.succeed()
         batch = Batch(scores, served.decide, self.ref.name, served.version, time_ns)
+        batch.interval = served.source.interval
         if self._recorder is not None:
             self._recorder.append_batch(lot(served.source, batch, matrix, unknown, latency))
         return batch

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlembed.bundle.task import Interval
     from mlembed.telemetry.source import Source
 
     # Source, Unix time, sequence, latency, score, reason, error and key of a call.
@@ -47,6 +48,16 @@ class Prediction:
         """The decided class; None where the model abstains, gives a quantity or could not answer."""
         call = self._call
         return None if call[5] == "fallback" else call[0].decide(call[4])[0]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Lower and upper end of where the truth lies, at the level the bundle promises.
+
+        None where the bundle promises none, and for a fallback.
+        """
+        call = self._call
+        interval = None if call[5] == "fallback" else call[0].interval
+        return None if interval is None else interval.around(call[4])
 
     @property
     def model(self) -> str:
@@ -84,12 +95,14 @@ class Prediction:
         return uuid7(self._call[1] // 1_000_000, self._call[2])
 
     def to_json(self) -> dict[str, Any]:
-        """Describe the prediction in plain JSON types."""
+        """Describe the prediction in plain JSON types; `interval` only where there is one."""
+        ends = self.interval
         return {
             "id": self.id,
             "model": self.model,
             "version": self.version,
             "score": self.score,
+            **({} if ends is None else {"interval": list(ends)}),
             "label": self.label,
             "reason": self.reason,
             "error": self.error,
@@ -97,8 +110,9 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
+        ends = "" if self.interval is None else f"interval={self.interval!r}, "
         return (
-            f"Prediction(score={self.score!r}, label={self.label!r}, "
+            f"Prediction(score={self.score!r}, {ends}label={self.label!r}, "
             f"model='{self.model}@{self.version}', reason={self.reason!r}, id='{self.id}')"
         )
 
@@ -117,8 +131,8 @@ class Prediction:
         return self._state()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        model, version, time_ns, sequence, score, label, reason, error, key = state
-        source = Answered(model, version, lambda _: (label, reason))
+        model, version, time_ns, sequence, score, label, reason, error, key, *interval = state
+        source = Answered(model, version, lambda _: (label, reason), *interval)
         self._call = (source, time_ns, sequence, 0, score, reason, error, key)
 
     def _state(self) -> tuple[Any, ...]:
@@ -126,6 +140,7 @@ class Prediction:
         return (
             *(self.model, self.version, self.time_ns, self._call[2]),
             *(self.score, self.label, self.reason, self.error, self.key),
+            *(() if self.interval is None else (self._call[0].interval,)),
         )
 
 
@@ -135,3 +150,4 @@ class Answered(NamedTuple):
     name: str
     version: str
     decide: Callable[[float], tuple[bool | None, str]]
+    interval: Interval | None = None

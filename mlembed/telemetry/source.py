@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlembed.bundle.task import Interval
     from mlembed.columns import Column
     from mlembed.telemetry.events import Entry
     from mlembed.telemetry.otlpjson import AttributeValue, Records
@@ -53,6 +54,7 @@ class Source:
         decide: Returns the label and the reason of a score.
 
     Attributes:
+        interval: Where the truth lies around a score, or None.
         layout: Names the layout of the logged rows, by its content.
         scope: Attributes that hold for all its events.
         entry_bytes: Bound of the memory one waiting entry takes.
@@ -77,6 +79,7 @@ class Source:
         self.digest = digest
         self.tally = tally
         self.decide = decide
+        self.interval: Interval | None = None
         self.n_columns = len(columns)
         self.entry_bytes = _ENTRY_BYTES + _DOUBLE * self.n_columns
         self._redaction = redaction or Redaction(columns)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from bundles import toy_bundle
 from mlembed.bundle.bundle import pack
-from mlembed.bundle.manifest import MAX_MANIFEST_BYTES, Manifest, Task, is_name, is_version
+from mlembed.bundle.manifest import (
+    MAX_MANIFEST_BYTES,
+    Interval,
+    Manifest,
+    Task,
+    is_name,
+    is_version,
+)
 from mlembed.columns import Category, Column
 from mlembed.errors import BundleError
 from mlembed.features import cyclic, hour_of_day, log1p
@@ -69,6 +76,25 @@ def one_file(**values: Any) -> bytes:
 def file_entry(path: str) -> dict[str, Any]:
     """Return a well-formed entry for a card at *path*."""
     return {"path": path, "size": 1, "sha256": "0" * 64, "role": "card"}
+
+
+def within(kind: str = "regression", **values: Any) -> dict[str, Any]:
+    """Return a task with an interval, parts of which are replaced."""
+    interval = {"level": 0.9, "below": 1.2, "above": 3.4} | values
+    return {"task": {"kind": kind, "label": "y", "interval": interval}}
+
+
+def test_manifest_holds_an_interval_only_where_there_is_one() -> None:
+    """An interval is written and read; without one the task has the keys it always had."""
+    told = Interval(level=0.9, below=1.2, above=3.4)
+    task = Task(kind="regression", label="rides", interval=told)
+    bundle = pack(dataclasses.replace(MANIFEST, task=task), FILES)
+
+    raw = json.loads(bundle.manifest_bytes)["task"]
+    assert raw["interval"] == {"level": 0.9, "below": 1.2, "above": 3.4}
+    assert Manifest.from_bytes(bundle.manifest_bytes).task == task
+    plain = json.loads(pack(MANIFEST, FILES).manifest_bytes)["task"]
+    assert plain.keys() == raw.keys() - {"interval"}
 
 
 def test_manifest_bytes_are_golden() -> None:
@@ -166,6 +192,15 @@ def test_manifest_refuses_what_is_no_object(data: bytes) -> None:
         ({"task": {"kind": "binary", "label": "y", "abstain": [0.5]}}, "abstain band must be two"),
         ({"task": {"kind": "binary", "label": "y", "abstain": [0.6, 0.4]}}, "the lower first"),
         ({"task": {"kind": "binary", "label": "y", "abstain": "ab"}}, "abstain band must be two"),
+        (within(level=1.0), "interval must be a level between 0 and 1"),
+        (within(level=True), "interval must be a level between 0 and 1"),
+        (within(below="1"), "interval must be a level between 0 and 1 and two numbers"),
+        (within(above=-1.3), "the lower end not above the upper"),
+        (within("binary"), "interval must be .* of a regression"),
+        (within(middle=0.0), "malformed.*middle"),
+        ({"task": {"kind": "regression", "label": "y", "interval": {}}}, "empty interval"),
+        ({"task": {"kind": "regression", "label": "y", "interval": None}}, "empty interval"),
+        ({"task": {"kind": "regression", "label": "y", "interval": [1, 2, 3]}}, "malformed"),
     ],
     ids=str,
 )
