@@ -7,6 +7,7 @@ that is nearly right is worse than none.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sklearn.base
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlembed.training.lowering.graph import Builder
+
+
+TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Family:
         check: Raises LoweringError for settings that cannot be lowered, before the fit.
         splits: Thresholds of the fitted estimator by feature position, for the proof.
         decision: Writes its decision function, which calibration reads; None where it has none.
+        tolerance: Largest difference of a score that the proof allows, relative to
+            max(1, |score|); above 1e-9 only where the library itself computes in float32.
     """
 
     lower: Lower
@@ -92,6 +98,7 @@ class Family:
     check: Callable[[Any], None] = _accept
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits
     decision: Lower | None = None
+    tolerance: float = TOLERANCE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,17 +118,20 @@ class Step:
 
 _FAMILIES: dict[type, Family] = {}
 _STEPS: dict[type, Step] = {}
+# Modules that register classes of optional libraries, by the full name of the class.
+_LATER: dict[str, str] = {}
 
 LowerT = TypeVar("LowerT", bound=Lower)
 LowerTransformT = TypeVar("LowerTransformT", bound=LowerTransform)
 
 
-def register(
+def register(  # noqa: PLR0913  the fields of a family
     *classes: type,
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
     check: Callable[[Any], None] = _accept,
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits,
     decision: Lower | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Callable[[LowerT], LowerT]:
     """Register the decorated function as the lowering of *classes*; the last one registered wins.
 
@@ -130,10 +140,21 @@ def register(
 
     def decorate(lower: LowerT) -> LowerT:
         for estimator_class in classes:
-            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits, decision)
+            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits, decision, tolerance)
         return lower
 
     return decorate
+
+
+def register_later(module: str, *class_names: str) -> None:
+    """Let *module* register the classes of an optional library when the first of them is met.
+
+    Args:
+        module: Full name of the module that calls `register`.
+        class_names: Full names of the classes, as `class_name` gives them.
+    """
+    for name in class_names:
+        _LATER[name] = module
 
 
 def register_transformer(
@@ -165,11 +186,15 @@ def family_of(estimator: Any) -> Family:
     Raises:
         LoweringError: If its exact class is not registered.
     """
+    if type(estimator) not in _FAMILIES and class_name(estimator) in _LATER:
+        importlib.import_module(_LATER[class_name(estimator)])
     family = _FAMILIES.get(type(estimator))
     if family is None:
+        known = {item.__name__ for item in registered()}
+        known |= {name.rpartition(".")[2] for name in _LATER}
         raise LoweringError(
             f"{class_name(estimator)} has no exact ONNX form here. Use one of "
-            f"{', '.join(item.__name__ for item in registered())}, or teach it with "
+            f"{', '.join(sorted(known))}, or teach it with "
             f"@mlembed.training.lowering.register({type(estimator).__name__})"
         )
     return family
