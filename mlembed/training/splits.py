@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mlembed.errors import DataError, DeclarationError
+from mlembed.training.folds import (
+    Fold,
+    checked,
+    equal_ends,
+    n_held_out,
+    nearest_end,
+    needed_column,
+    require_count,
+    require_share,
+)
+from mlembed.training.timesplit import TimeSplit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
 
     Rows = NDArray[np.intp]
 
+__all__ = ["Fold", "GroupSplit", "RandomSplit", "Split", "TimeSplit", "default_split"]
 
-@dataclasses.dataclass(frozen=True)
-class Fold:
-    """Row numbers of both sides, increasing.
-
-    Attributes:
-        train: Rows to train on, `(n_train,)`.
-        test: Rows held out, `(n_test,)`.
-    """
-
-    train: Rows
-    test: Rows
+_FEWER = "in fold {k} of {n}; ask for fewer folds or change the seed"
 
 
 class Split(Protocol):
@@ -49,44 +54,12 @@ class Split(Protocol):
             DataError: If a side would be empty, or of one class for a binary label.
         """
 
-
-@dataclasses.dataclass(frozen=True)
-class TimeSplit:
-    """Hold out the newest rows; rows of the same moment stay together.
-
-    Attributes:
-        column: Times or numbers that grow with time.
-        test: Share of the rows to hold out; where moments are shared, as near as can be.
-    """
-
-    column: str
-    _: dataclasses.KW_ONLY
-    test: float = 0.25
-
-    def __post_init__(self) -> None:
-        _require_share(self, self.test)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The time column."""
-        return (self.column,)
-
-    def split(self, dataset: Dataset) -> Fold:
-        """Return the older and the newest rows.
+    def folds(self, dataset: Dataset, n: int) -> tuple[Fold, ...]:
+        """Return *n* folds by the same rule, to choose among candidates on the training rows.
 
         Raises:
-            DataError: If the column holds no times, or a side would be too poor.
+            DataError: If a side of a fold would be empty, or of one class for a binary label.
         """
-        times = _column(self, dataset, self.column)
-        if times.dtype == object:
-            raise DataError(
-                f"{self}: some values of '{self.column}' are neither numbers nor ISO 8601 times; "
-                "correct them, or make it a timestamp of the record so that such rows are set aside"
-            )
-        moments, rows_of_moment = np.unique(times, return_counts=True)
-        first = _nearest_end(rows_of_moment[::-1], self.test)
-        start = moments[len(moments) - first] if first else np.inf
-        return _fold(self, dataset, times >= start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +81,7 @@ class GroupSplit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_share(self, self.test)
+        require_share(self, self.test)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -121,12 +94,39 @@ class GroupSplit:
         Raises:
             DataError: If a side would be too poor.
         """
-        names = _column(self, dataset, self.column)
+        place_of_row, sizes = self._drawn(dataset)
+        held_out = place_of_row < nearest_end(sizes, self.test)
+        return checked(str(self), dataset, ~held_out, held_out)
+
+    def folds(self, dataset: Dataset, n: int) -> tuple[Fold, ...]:
+        """Return *n* folds; each group is held out in one of them.
+
+        Raises:
+            DataError: If there are fewer groups than folds, or a side would be too poor.
+        """
+        require_count(self, n, 2)
+        place_of_row, sizes = self._drawn(dataset)
+        if len(sizes) < n:
+            raise DataError(
+                f"{self}: {n} folds need at least {n} groups, there are {len(sizes)}; ask for "
+                "fewer folds"
+            )
+        fold_of_row = np.searchsorted(equal_ends(sizes, n), place_of_row, side="right")
+        return _each_held_out(str(self), dataset, fold_of_row, n)
+
+    def _drawn(self, dataset: Dataset) -> tuple[Rows, Rows]:
+        """Return each row's place in the draw of the groups, and the rows of each place."""
+        names = needed_column(str(self), dataset, self.column)
+        if (names != names).any() or None in names.tolist():  # noqa: PLR0124  NaN alone differs
+            raise DataError(
+                f"{self}: some rows have no '{self.column}', so they belong to no group; leave "
+                "them out"
+            )
         groups, group_of_row, sizes = np.unique(names, return_inverse=True, return_counts=True)
         order = np.argsort([self._place(group) for group in groups.tolist()], kind="stable")
-        held_out = np.zeros(len(groups), dtype=bool)
-        held_out[order[: _nearest_end(sizes[order], self.test)]] = True
-        return _fold(self, dataset, held_out[group_of_row])
+        places = np.empty(len(groups), dtype=np.intp)
+        places[order] = np.arange(len(groups))
+        return places[group_of_row], sizes[order]
 
     def _place(self, group: str | float) -> str:
         return hashlib.sha256(f"{self.seed}/{group}".encode()).hexdigest()
@@ -147,7 +147,7 @@ class RandomSplit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_share(self, self.test)
+        require_share(self, self.test)
         if not isinstance(self.reason, str) or not self.reason.strip():
             raise DeclarationError(
                 "RandomSplit(reason=...): say why neither time nor groups matter; otherwise use "
@@ -165,54 +165,57 @@ class RandomSplit:
         Raises:
             DataError: If a side would be too poor.
         """
+        held_out = np.zeros(len(dataset.y), dtype=bool)
+        for rows in self._drawn(dataset):
+            held_out[rows[: n_held_out(len(rows), self.test)]] = True
+        return checked(str(self), dataset, ~held_out, held_out)
+
+    def folds(self, dataset: Dataset, n: int) -> tuple[Fold, ...]:
+        """Return *n* folds; each row is held out in one of them, classes in equal shares.
+
+        Raises:
+            DataError: If a side would be too poor.
+        """
+        require_count(self, n, 2)
+        fold_of_row = np.empty(len(dataset.y), dtype=np.intp)
+        first = 0
+        for rows in self._drawn(dataset):
+            fold_of_row[rows] = (first + np.arange(len(rows))) % n
+            first = (first + len(rows)) % n
+        return _each_held_out(str(self), dataset, fold_of_row, n)
+
+    def _drawn(self, dataset: Dataset) -> list[Rows]:
+        """Return the rows of each class in the order of the draw."""
         random = np.random.default_rng(self.seed)
         strata = dataset.y if dataset.kind == "binary" else np.zeros(len(dataset.y))
-        held_out = np.zeros(len(strata), dtype=bool)
-        for stratum in np.unique(strata):
-            rows = random.permutation(np.flatnonzero(strata == stratum))
-            held_out[rows[: _n_held_out(len(rows), self.test)]] = True
-        return _fold(self, dataset, held_out)
+        return [random.permutation(np.flatnonzero(strata == one)) for one in np.unique(strata)]
 
 
-def _require_share(split: Split, share: float) -> None:
-    if not 0 < share < 1:
-        raise DeclarationError(
-            f"{type(split).__name__}(test=...): expected a share between 0 and 1"
-        )
+def default_split(columns: Sequence[Column], *, gap_seconds: float = 0.0) -> TimeSplit:
+    """Return the split that a declaration without one gets: by time.
+
+    Args:
+        columns: The record's columns.
+        gap_seconds: As for `TimeSplit`.
+
+    Raises:
+        DeclarationError: If the record has no timestamp, or several; rows are never held out at
+            random unless that is asked for by name.
+    """
+    times = [column.name for column in columns if column.kind == "timestamp"]
+    if len(times) == 1:
+        return TimeSplit(times[0], gap_seconds=gap_seconds)
+    found = f"{len(times)} timestamps ({', '.join(times)})" if times else "no timestamp"
+    raise DeclarationError(
+        f"say how rows are held out: the record has {found}, so there is no default. "
+        "split=TimeSplit(column) by time, GroupSplit(column) by customer or machine, or, where "
+        "neither matters, RandomSplit(reason=...)"
+    )
 
 
-def _column(split: Split, dataset: Dataset, name: str) -> NDArray[Any]:
-    if name not in dataset.extra:
-        raise DataError(
-            f"{split}: the table was read without '{name}'; read it with extra=['{name}']"
-        )
-    return np.asarray(dataset.extra[name])
-
-
-def _n_held_out(n: int, share: float) -> int:
-    """Return how many of *n* rows to hold out, leaving each side at least one where there are two."""
-    return min(max(round(n * share), 1), n - 1)
-
-
-def _nearest_end(sizes: NDArray[np.intp], share: float) -> int:
-    """Return how many of the blocks, in order, come nearest to *share* of all rows."""
-    totals = np.cumsum(sizes)[:-1]
-    if not len(totals):
-        return 0
-    return int(np.argmin(np.abs(totals - share * sizes.sum()))) + 1
-
-
-def _fold(split: Split, dataset: Dataset, held_out: NDArray[np.bool_]) -> Fold:
-    sides = {"training": np.flatnonzero(~held_out), "held-out": np.flatnonzero(held_out)}
-    for side, rows in sides.items():
-        if not len(rows):
-            raise DataError(
-                f"{split}: of {len(held_out):,} rows none would be on the {side} side; more rows, "
-                "moments or groups are needed"
-            )
-        if dataset.kind == "binary" and len(np.unique(dataset.y[rows])) == 1:
-            raise DataError(
-                f"{split}: the {len(rows):,} rows of the {side} side have one class; change the "
-                "share or the seed, or hold out by another column"
-            )
-    return Fold(sides["training"], sides["held-out"])
+def _each_held_out(title: str, dataset: Dataset, fold_of_row: Rows, n: int) -> tuple[Fold, ...]:
+    masks = [fold_of_row == k for k in range(n)]
+    return tuple(
+        checked(title, dataset, ~mask, mask, remedy=_FEWER.format(k=k, n=n))
+        for k, mask in enumerate(masks, 1)
+    )
