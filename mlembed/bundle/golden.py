@@ -15,7 +15,7 @@ from mlembed.columns import is_finite_number
 from mlembed.errors import BundleError, GoldenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlembed.bundle.bundle import Bundle
 
@@ -28,12 +28,12 @@ class Golden:
 
     Attributes:
         records: One mapping a row; None where a value is missing.
-        scores: The score of each.
+        scores: The score of each; for a multiclass the probability of every class.
         tolerance: Greatest difference, relative to max(1, |score|).
     """
 
     records: tuple[Mapping[str, Any], ...]
-    scores: tuple[float, ...]
+    scores: tuple[float | tuple[float, ...], ...]
     tolerance: float = TOLERANCE
 
     def to_bytes(self) -> bytes:
@@ -46,24 +46,39 @@ class Golden:
             }
         )
 
-    def replay(self, title: str, score: Callable[[Mapping[str, Any]], float]) -> None:
+    def replay(
+        self, title: str, score: Callable[[Mapping[str, Any]], float | Sequence[float]]
+    ) -> None:
         """Score every record and compare.
+
+        Args:
+            title: The bundle as people name it, for the error.
+            score: Returns the score of a record; for a multiclass the probability of every class.
 
         Raises:
             GoldenError: Naming the rows that differ and by how much.
         """
         bad, worst = [], 0.0
         for number, (record, expected) in enumerate(zip(self.records, self.scores, strict=True)):
-            error = abs(score(record) - expected)
-            if not error <= self.tolerance * max(1.0, abs(expected)):
+            error = self._excess(score(record), expected)
+            if error is not None:
                 bad.append(number)
-                worst = max(worst, error) if error == error else math.inf  # noqa: PLR0124  NaN
+                worst = max(worst, error)
         if bad:
             raise GoldenError(
                 f"{title} does not reproduce its golden rows {bad[:10]} here: off by up to "
                 f"{worst:.3g}, allowed {self.tolerance:g}. It was not put in service; compare "
                 "the onnxruntime versions of trainer and host"
             )
+
+    def _excess(
+        self, given: float | Sequence[float], expected: float | Sequence[float]
+    ) -> float | None:
+        """Return the largest difference beyond the tolerance, infinity for NaN; None for none."""
+        pairs = zip(_numbers(given), _numbers(expected), strict=True)
+        errors = [(abs(number - other), max(1.0, abs(other))) for number, other in pairs]
+        bad = [error for error, size in errors if not error <= self.tolerance * size]
+        return max(error if error == error else math.inf for error in bad) if bad else None  # noqa: PLR0124  NaN
 
 
 def read_golden(bundle: Bundle) -> Golden:
@@ -72,7 +87,7 @@ def read_golden(bundle: Bundle) -> Golden:
     Raises:
         BundleError: If there are none or they are malformed.
     """
-    title = bundle.manifest.title
+    title, n_classes = bundle.manifest.title, len(bundle.manifest.task.classes)
     data = bundle.json("golden.json")
     try:
         records, scores, tolerance = data["records"], data["scores"], data["tolerance"]
@@ -82,9 +97,22 @@ def read_golden(bundle: Bundle) -> Golden:
         isinstance(records, list)
         and isinstance(scores, list)
         and all(isinstance(record, dict) for record in records)
-        and all(map(is_finite_number, [*scores, tolerance]))
+        and is_finite_number(tolerance)
+        and all(_is_score(score, n_classes) for score in scores)
     ):
-        raise BundleError(f"{title}: golden.json holds no records with a score each")
+        each = f"{n_classes} probabilities" if n_classes else "a score"
+        raise BundleError(f"{title}: golden.json holds no records with {each} each")
     if not records or len(records) != len(scores):
         raise BundleError(f"{title}: golden.json has no rows, or unpaired ones")
-    return Golden(tuple(records), tuple(map(float, scores)), float(tolerance))
+    plain = tuple(tuple(map(float, score)) if n_classes else float(score) for score in scores)
+    return Golden(tuple(records), plain, float(tolerance))
+
+
+def _numbers(score: float | Sequence[float]) -> Sequence[float]:
+    return (score,) if isinstance(score, (float, int)) else score
+
+
+def _is_score(score: Any, n_classes: int) -> bool:
+    if not n_classes:
+        return is_finite_number(score)
+    return isinstance(score, list) and len(score) == n_classes and all(map(is_finite_number, score))

@@ -173,7 +173,8 @@ class Manifest:
             "columns must be there, or inputs, and not both": bool(columns) != bool(self.inputs),
             "columns must be there, and each once": len(set(columns)) == len(columns),
             **_tensor_checks(self),
-            "an interval needs a graph of columns": not (self.inputs and self.task.interval),
+            "an interval and classes need a graph of columns": not self.inputs
+            or not (self.task.interval or self.task.classes),
         }
         problems = [text for text, good in checks.items() if not good] + self.task.problems()
         problems += _file_problems(self.files)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from mlembed.columns import is_finite_number
 
-_OPTIONAL = ("interval",)
+MAX_CLASSES = 1000
+_OPTIONAL = ("interval", "classes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,22 +43,26 @@ class Task:
     """What the score means.
 
     Attributes:
-        kind: `binary` (score is the probability of the positive class) or `regression`.
+        kind: `binary` (score is the probability of the positive class), `regression`, or
+            `multiclass` (score is the probability of the most probable class).
         label: Name of the label's column in the training data.
-        positive: The positive class in words; empty for regression.
-        threshold: Score from which the label is positive.
+        positive: The positive class in words; empty for the other kinds.
+        threshold: Score from which the label is positive; without meaning for the other kinds.
         abstain: Closed band of scores in which the model gives no label, or None.
         unit: Unit of a regression's score.
         interval: Where the truth lies around a regression's score, or None.
+        classes: The classes of a multiclass task, in the order of the graph's probabilities; the
+            first of several that are equally probable is the label.
     """
 
-    kind: Literal["binary", "regression"]
+    kind: Literal["binary", "regression", "multiclass"]
     label: str
     positive: str = ""
     threshold: float = 0.5
     abstain: tuple[float, float] | None = None
     unit: str = ""
     interval: Interval | None = None
+    classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Describe the task in plain JSON types."""
@@ -73,11 +78,15 @@ class Task:
         """
         values = dict(data)
         if not all(values[key] for key in _OPTIONAL if key in values):
-            raise TypeError("the task has an empty interval; leave it out")
+            raise TypeError("the task has an empty interval, or no classes; leave them out")
         if values.get("abstain") is not None:
             values["abstain"] = tuple(values["abstain"])
         if "interval" in values:
             values["interval"] = Interval(**values["interval"])
+        if "classes" in values:
+            if not isinstance(values["classes"], list):
+                raise TypeError("the task's classes must be a list of texts")
+            values["classes"] = tuple(values["classes"])
         return cls(**values)
 
     def problems(self) -> list[str]:
@@ -87,7 +96,8 @@ class Task:
     def _checks(self) -> dict[str, bool]:
         band = self.abstain
         return {
-            "the task must be binary or regression": self.kind in ("binary", "regression"),
+            "the task must be binary or regression, or multiclass": self.kind
+            in ("binary", "regression", "multiclass"),
             "the task's label, positive class and unit must be text": all(
                 isinstance(text, str) for text in (self.label, self.positive, self.unit)
             ),
@@ -97,7 +107,16 @@ class Task:
             "the task's interval must be a level between 0 and 1 and two numbers, the lower end "
             "not above the upper, and of a regression": self.interval is None
             or (self.kind == "regression" and _is_interval(self.interval)),
+            f"the task's classes must be 2 to {MAX_CLASSES} texts, each once, of a multiclass, and "
+            "of no other": _are_classes(self.classes)
+            if self.kind == "multiclass"
+            else not self.classes,
         }
+
+
+def _are_classes(classes: tuple[object, ...]) -> bool:
+    texts = [text for text in classes if isinstance(text, str) and text]
+    return len(texts) == len(classes) == len({*texts}) and 2 <= len(texts) <= MAX_CLASSES  # noqa: PLR2004
 
 
 def _is_interval(interval: Interval) -> bool:

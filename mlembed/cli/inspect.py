@@ -129,6 +129,9 @@ def _meaning(manifest: Manifest) -> str:
     if task.kind == "regression":
         return f"the score is {task.label}{f' in {task.unit}' if task.unit else ''}"
     band = f", no label in {list(task.abstain)}" if task.abstain else ""
+    if task.kind == "multiclass":
+        named = _named(task.classes)
+        return f"the score is the probability of the most probable {task.label} of {named}{band}"
     return (
         f"the score is the probability that {task.label} is {task.positive}; "
         f"positive from {task.threshold:g}{band}"
@@ -143,13 +146,16 @@ def _notes(column: Column) -> str:
 def _values(column: Column) -> str:
     if column.kind != "category":
         return column.range_text
-    more = len(column.vocabulary) - _MAX_NAMED
-    named = ", ".join(column.vocabulary[:_MAX_NAMED])
     if column.unknown_code is None:
         others = "refused"
     else:
         others = "missing" if math.isnan(column.unknown_code) else "rare"
-    return f"{named}{f', {more} more' if more > 0 else ''}; others are {others}"
+    return f"{_named(column.vocabulary)}; others are {others}"
+
+
+def _named(texts: tuple[str, ...]) -> str:
+    more = len(texts) - _MAX_NAMED
+    return f"{', '.join(texts[:_MAX_NAMED])}{f', {more} more' if more > 0 else ''}"
 
 
 def _features(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -173,9 +179,21 @@ def _show_golden(golden: Golden, manifest: Manifest) -> None:
     records, n_rows = golden.records[:_MAX_ROWS], len(golden.scores)
     names = [column.name for column in manifest.columns]
     rows = [(name, *(_short(record.get(name)) for record in records)) for name in names]
-    rows.append(("score", *(f"{score:.6g}" for score in golden.scores[:_MAX_ROWS])))
+    rows += _golden_scores(golden, manifest.task.classes)
     head = [f"{number}" for number in range(1, len(records) + 1)]
     show_table((f"golden row of {n_rows}", *head), rows)
+
+
+def _golden_scores(golden: Golden, classes: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the scores of the first rows; of several classes one line each, and the label."""
+    scores = golden.scores[:_MAX_ROWS]
+    if not classes:
+        yield ("score", *(f"{score:.6g}" for score in scores))
+        return
+    rows = [row for row in scores if isinstance(row, tuple)]
+    for place, name in enumerate(classes[:_MAX_NAMED]):
+        yield (f"p({_short(name)})", *(f"{row[place]:.6g}" for row in rows))
+    yield ("most probable", *(_short(classes[row.index(max(row))]) for row in rows))
 
 
 def _show_calls(golden: GoldenCalls) -> None:

@@ -11,11 +11,15 @@ import pytest
 from bundles import toy_bundle
 from mlembed.bundle.bundle import Bundle, pack
 from mlembed.bundle.golden import Golden, read_golden
+from mlembed.bundle.manifest import Task
 from mlembed.errors import BundleError, GoldenError
 from mlembed.serving.loading import Served, Serving
 from mlembed.settings import Settings
 
 GOOD = Golden(({"x": 1.0}, {"x": None}), (0.5, 4.0))
+
+
+SEVERAL = Golden(({"x": 1.0}, {"x": None}), ((0.2, 0.3, 0.5), (0.5, 0.25, 0.25)))
 
 
 def with_golden(data: bytes) -> Bundle:
@@ -87,6 +91,51 @@ def test_read_golden_refuses_malformed_rows(data: bytes) -> None:
     """Golden rows that could not be compared are a malformed bundle."""
     with pytest.raises(BundleError, match=r"toy@1\.0\.0: golden\.json"):
         read_golden(with_golden(data))
+
+
+def several(data: bytes) -> Bundle:
+    """Return a bundle of three classes with these golden rows."""
+    bundle = toy_bundle()
+    task = Task(kind="multiclass", label="mode", classes=("tram", "bus", "walk"))
+    manifest = dataclasses.replace(bundle.manifest, task=task)
+    return pack(manifest, {**bundle.files, "golden.json": data})
+
+
+def test_golden_round_trip_of_classes() -> None:
+    """The probabilities of every class read back equal."""
+    assert read_golden(several(SEVERAL.to_bytes())) == SEVERAL
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_golden_replay_compares_every_class(place: int) -> None:
+    """One class that is off, or no number, is enough to refuse the row."""
+    for wrong, told in ((0.01, r"0\.01"), (math.nan, "inf")):
+        answers = {1.0: [0.2, 0.3, 0.5], None: [0.5, 0.25, 0.25]}
+        answers[None][place] += wrong
+        rows = iter(answers.values())
+
+        with pytest.raises(GoldenError, match=rf"golden rows \[1\] here: off by up to {told}"):
+            SEVERAL.replay("toy@1.0.0", lambda _, rows=rows: next(rows))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    ["[0.5]", "[[0.5, 0.5]]", "[[0.2, 0.3, null]]", "[[0.2, 0.3, true]]", '["abc"]', "[[]]"],
+)
+def test_read_golden_refuses_rows_without_every_class(scores: str) -> None:
+    """A multiclass's golden row holds one number for each of its classes."""
+    data = f'{{"records":[{{}}],"scores":{scores},"tolerance":1e-9}}'.encode()
+
+    with pytest.raises(
+        BundleError, match=r"golden\.json holds no records with 3 probabilities each"
+    ):
+        read_golden(several(data))
+
+
+def test_read_golden_refuses_classes_of_one_score() -> None:
+    """A list of numbers is no score of a binary model."""
+    with pytest.raises(BundleError, match=r"golden\.json holds no records with a score each"):
+        read_golden(with_golden(SEVERAL.to_bytes()))
 
 
 @pytest.mark.parametrize("error", [1e-6, -0.5, 1.0])

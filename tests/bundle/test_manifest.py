@@ -97,6 +97,23 @@ def test_manifest_holds_an_interval_only_where_there_is_one() -> None:
     assert plain.keys() == raw.keys() - {"interval"}
 
 
+def among(classes: Any, kind: str = "multiclass") -> dict[str, Any]:
+    """Return a task with *classes*."""
+    return {"task": {"kind": kind, "label": "y", "classes": classes}}
+
+
+def test_manifest_holds_classes_only_of_a_multiclass() -> None:
+    """Classes are written and read in their order; without them the task has the keys it had."""
+    task = Task(kind="multiclass", label="mode", classes=("tram", "bus", "été"))
+    bundle = pack(dataclasses.replace(MANIFEST, task=task), FILES)
+
+    raw = json.loads(bundle.manifest_bytes)["task"]
+    assert raw["classes"] == ["tram", "bus", "été"]
+    assert Manifest.from_bytes(bundle.manifest_bytes).task == task
+    plain = json.loads(pack(MANIFEST, FILES).manifest_bytes)["task"]
+    assert plain.keys() == raw.keys() - {"classes"}
+
+
 def test_manifest_bytes_are_golden() -> None:
     """The bytes that digests stand for stay the same from release to release.
 
@@ -201,6 +218,16 @@ def test_manifest_refuses_what_is_no_object(data: bytes) -> None:
         ({"task": {"kind": "regression", "label": "y", "interval": {}}}, "empty interval"),
         ({"task": {"kind": "regression", "label": "y", "interval": None}}, "empty interval"),
         ({"task": {"kind": "regression", "label": "y", "interval": [1, 2, 3]}}, "malformed"),
+        (among(["a"]), "classes must be 2 to 1000 texts"),
+        (among([f"{number}" for number in range(1001)]), "classes must be 2 to 1000 texts"),
+        (among(["a", "b", "a"]), "classes must be .* each once"),
+        (among(["a", ""]), "classes must be 2 to 1000 texts"),
+        (among(["a", 5, []]), "classes must be 2 to 1000 texts"),
+        (among(["a", "b\0"]), "a text holds NUL"),
+        (among(["a", "b"], "binary"), "of a multiclass, and of no other"),
+        (among([]), "or no classes; leave them out"),
+        (among("ab"), "classes must be a list of texts"),
+        ({"task": {"kind": "multiclass", "label": "y"}}, "classes must be 2 to 1000 texts"),
     ],
     ids=str,
 )
