@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlembed.errors import MonitoringError
 from mlembed.monitoring import bootstrap
 from mlembed.monitoring.metrics import METRICS, is_defined
 from mlembed.monitoring.outcomes import Joined, labels_of
@@ -75,6 +76,7 @@ class Comparison:
         difference: How much better the challenger is; positive is better, whatever the metric.
         low: Lower end of the 95 % interval of `difference`, or None.
         high: Upper end.
+        clusters: Number of entities that were drawn whole, or None where rows were drawn.
     """
 
     state: Literal["ok", "insufficient"]
@@ -85,13 +87,14 @@ class Comparison:
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    clusters: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Describe it in plain JSON types."""
         return dataclasses.asdict(self)
 
 
-def compare(
+def compare(  # noqa: PLR0913  what a comparison may depend on
     y: Floats,
     champion_scores: Floats,
     challenger_scores: Floats,
@@ -99,6 +102,7 @@ def compare(
     threshold: float = 0.5,
     *,
     challenger_threshold: float | None = None,
+    clusters: NDArray[np.integer] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
@@ -111,17 +115,24 @@ def compare(
         metric: A name in `METRICS`.
         threshold: Score from which the label is positive.
         challenger_threshold: The challenger's own, where it differs.
-        resamples: How often rows are drawn.
+        clusters: Number of each row's entity, `(n,)`, where rows of one entity are alike.
+        resamples: How often rows or entities are drawn.
         seed: Seed of the draws.
 
     Returns:
-        The comparison; rows with a NaN in any of the three are left out.
+        The comparison; rows with a NaN in any of the three are left out. Insufficient, too, with
+        fewer entities than `bootstrap.MIN_CLUSTERS`.
+
+    Raises:
+        MonitoringError: If the arrays differ in length.
     """
+    _check_lengths(y, champion_scores, challenger_scores, clusters)
     y, champion_scores, challenger_scores = (
         np.asarray(values, dtype=np.float64) for values in (y, champion_scores, challenger_scores)
     )
     whole = np.isfinite(y) & np.isfinite(champion_scores) & np.isfinite(challenger_scores)
     y, old, new = y[whole], champion_scores[whole], challenger_scores[whole]
+    entities = None if clusters is None else np.asarray(clusters)[whole]
     n, sign = len(y), METRICS[metric].sign
     if not is_defined(METRICS[metric], y):
         return Comparison(state="insufficient", metric=metric, n=n)
@@ -131,7 +142,7 @@ def compare(
         bootstrap.measure(metric, y, new, own),
     ]
     champion, challenger = (of(np.ones(n)) for of in measures)
-    drawn = bootstrap.resample(measures, n, resamples, seed)
+    drawn = bootstrap.resample(measures, n, resamples, seed, entities)
     ends = bootstrap.interval(sign * (drawn[:, 1] - drawn[:, 0]))
     return Comparison(
         state="insufficient" if ends is None else "ok",
@@ -142,6 +153,7 @@ def compare(
         difference=sign * (challenger - champion),
         low=None if ends is None else ends[0],
         high=None if ends is None else ends[1],
+        clusters=None if entities is None else len(np.unique(entities)),
     )
 
 
@@ -176,12 +188,11 @@ def realised(
     state: State = "insufficient"
     note = f"{n} joined outcomes, {policy.min_outcomes} are needed"
     if n and not is_defined(METRICS[metric], y):
-        note = f"{metric} is undefined: all {n} outcomes are of one class"
+        alike = "of one class" if METRICS[metric].needs_both else "0"
+        note = f"{metric} is undefined: all {n} outcomes are {alike}"
     elif n:
         of = bootstrap.measure(metric, y, scores, task.threshold)
-        drawn = bootstrap.resample(
-            [lambda counts: of(counts * weights)], n, policy.resamples, policy.seed
-        )[:, 0]
+        drawn = bootstrap.resample([of.times(weights)], n, policy.resamples, policy.seed)[:, 0]
         value, ends = of(weights), bootstrap.interval(drawn)
         if n >= policy.min_outcomes and ends is not None:
             spread = float(np.nanstd(drawn)) * (1 + n / n_reference if n_reference else 1) ** 0.5
@@ -198,6 +209,15 @@ def realised(
         delay_median_seconds=joined.delay_median_seconds,
         note=note,
     )
+
+
+def _check_lengths(*arrays: NDArray[Any] | None) -> None:
+    sizes = {len(array) for array in arrays if array is not None}
+    if len(sizes) > 1:
+        raise MonitoringError(
+            "compare: labels, scores and clusters must be of the same rows, but their lengths are "
+            f"{', '.join(map(str, sorted(sizes)))}; pass one value a row"
+        )
 
 
 def _judge(

@@ -1,0 +1,200 @@
+"""A metric as a function of the rows' weights, for many sets of weights at once.
+
+Rows are sorted once; after that every metric is a few sums over them. A weight of k counts as k
+copies of the row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlembed.monitoring.metrics import METRICS, N_BINS, pinball, quantile_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Many = Callable[[Floats], Floats]
+
+_TINY = float(np.finfo(np.float64).eps)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric of weighted rows; NaN where it is undefined.
+
+    Attributes:
+        many: Takes weights `(n_sets, n)`, gives values `(n_sets,)`.
+    """
+
+    many: Many
+
+    def __call__(self, weights: Floats) -> float:
+        """Return the value for one set of weights, `(n,)`."""
+        return float(self.many(weights[np.newaxis])[0])
+
+    def times(self, weights: Floats) -> Measure:
+        """Return the measure of rows that have *weights*, `(n,)`, before they are drawn."""
+        return Measure(lambda drawn: self.many(drawn * weights))
+
+
+def measure(metric: str, y: Floats, scores: Floats, threshold: float) -> Measure:
+    """Return *metric* as a function of row weights.
+
+    Args:
+        metric: A name in `METRICS`.
+        y: Labels, `(n,)`; 0 and 1 for a binary label.
+        scores: `(n,)`.
+        threshold: Score from which the label is positive.
+    """
+    many = _many(metric, y, scores, threshold)
+    return Measure(_of_both(many, y == 1) if METRICS[metric].needs_both else many)
+
+
+def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Many:
+    """Return the quotient of two weighted sums.
+
+    Args:
+        above: What is summed above the line, `(n,)`.
+        below: What is summed below it, `(n,)`.
+        empty: The quotient where the sum below is 0.
+    """
+
+    def many(weights: Floats) -> Floats:
+        divisor = weights @ below
+        values = np.full(len(weights), empty)
+        np.divide(weights @ above, divisor, out=values, where=divisor > 0)
+        return values
+
+    return many
+
+
+def _many(metric: str, y: Floats, scores: Floats, threshold: float) -> Many:
+    if metric in _RANKED:
+        return _ranked(y, scores, _RANKED[metric])
+    if metric in _DECIDED:
+        called, true = (scores >= threshold).astype(float), (y == 1).astype(float)
+        return ratio(*_DECIDED[metric](called, true), empty=0.0)
+    if metric == "ece":
+        return _calibration_error(y, scores)
+    losses = _losses(metric, y, scores, threshold)
+    if losses is None:
+        return _repeated(metric, y, scores, threshold)
+    mean = ratio(losses, np.abs(y) if metric == "wape" else np.ones(len(y)))
+    return (lambda weights: np.sqrt(mean(weights))) if metric == "rmse" else mean
+
+
+def _losses(metric: str, y: Floats, scores: Floats, threshold: float) -> Floats | None:
+    quantile = quantile_of(metric)
+    if quantile is not None:
+        return pinball(y, scores, quantile)
+    return _LOSSES[metric](y, scores, threshold) if metric in _LOSSES else None
+
+
+def _of_both(many: Many, positive: NDArray[np.bool_]) -> Many:
+    sides = np.stack([positive, ~positive], axis=1).astype(np.float64)
+
+    def checked(weights: Floats) -> Floats:
+        both = np.all(weights @ sides > 0, axis=1)
+        values = np.full(len(weights), np.nan)
+        values[both] = many(weights if both.all() else weights[both])
+        return values
+
+    return checked
+
+
+def _ranked(y: Floats, scores: Floats, of: Callable[[Floats, Floats], Floats]) -> Many:
+    order = np.argsort(-scores, kind="stable")
+    positive = (y[order] == 1) * 1.0
+    starts = _starts(scores[order])
+
+    def many(weights: Floats) -> Floats:
+        called = np.take(weights, order, axis=1)
+        return of(_summed(called * positive, starts), _summed(called, starts))
+
+    return many
+
+
+def _starts(ordered: Floats) -> NDArray[np.intp]:
+    """Return where in sorted scores each distinct one begins."""
+    return np.flatnonzero(np.diff(ordered, prepend=np.nan) != 0)
+
+
+def _summed(rows: Floats, starts: NDArray[np.intp]) -> Floats:
+    if len(starts) == rows.shape[1]:
+        return rows
+    sums: Floats = np.add.reduceat(rows, starts, axis=1)
+    return sums
+
+
+def _roc_auc(ups: Floats, called: Floats) -> Floats:
+    """Compute from weights of positives and of all at each distinct score, highest first."""
+    downs = called - ups
+    above = np.cumsum(downs, axis=1)
+    pairs = ups.sum(axis=1) * above[:, -1]
+    beaten = np.einsum("ij,ij->i", ups, above - downs / 2)
+    values: Floats = 1 - beaten / pairs
+    return values
+
+
+def _average_precision(ups: Floats, called: Floats) -> Floats:
+    true, so_far = np.cumsum(ups, axis=1), np.cumsum(called, axis=1)
+    precision = np.divide(true, so_far, out=np.zeros_like(true), where=so_far > 0)
+    values: Floats = np.einsum("ij,ij->i", ups, precision) / true[:, -1]
+    return values
+
+
+def _calibration_error(y: Floats, scores: Floats) -> Many:
+    order = np.argsort(scores, kind="stable")
+    gaps = (y - scores)[order]
+    starts = _starts(scores[order])
+
+    def many(weights: Floats) -> Floats:
+        w = np.take(weights, order, axis=1)
+        sizes, sums = _summed(w, starts), _summed(w * gaps, starts)
+        reached = np.cumsum(sizes, axis=1)
+        total = reached[:, -1:]
+        known = np.where(total > 0, total, np.nan)
+        middle = np.nan_to_num((reached - sizes / 2) * N_BINS / known)
+        bins = np.minimum(middle, N_BINS - 1).astype(np.intp)
+        bins += N_BINS * np.arange(len(w))[:, np.newaxis]
+        found = np.bincount(bins.ravel(), sums.ravel(), minlength=N_BINS * len(w))
+        values: Floats = np.abs(found.reshape(len(w), N_BINS)).sum(axis=1) / known[:, 0]
+        return values
+
+    return many
+
+
+def _repeated(metric: str, y: Floats, scores: Floats, threshold: float) -> Many:
+    def one(weights: Floats) -> float:
+        rows = np.repeat(np.arange(len(y)), np.rint(weights).astype(np.int64))
+        return METRICS[metric].of(y[rows], scores[rows], threshold)
+
+    return lambda weights: np.array([one(row) for row in weights])
+
+
+def _log_loss(y: Floats, scores: Floats, _threshold: float) -> Floats:
+    p = np.clip(scores, _TINY, 1 - _TINY)
+    loss: Floats = -np.log(np.where(y == 1, p, 1 - p))
+    return loss
+
+
+_RANKED = {"roc_auc": _roc_auc, "average_precision": _average_precision}
+_DECIDED: dict[str, Callable[[Floats, Floats], tuple[Floats, Floats]]] = {
+    "precision": lambda called, true: (called * true, called),
+    "recall": lambda called, true: (called * true, true),
+    "f1": lambda called, true: (2 * called * true, called + true),
+}
+_LOSSES: dict[str, Callable[[Floats, Floats, float], Floats]] = {
+    "log_loss": _log_loss,
+    "brier": lambda y, s, _: (s - y) ** 2,
+    "error": lambda y, s, t: ((s >= t) != (y == 1)).astype(np.float64),
+    "mae": lambda y, s, _: np.abs(s - y),
+    "rmse": lambda y, s, _: (s - y) ** 2,
+    "wape": lambda y, s, _: np.abs(s - y),
+}
