@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import LoweringError
-from mlembed.training.lowering import linear, pipeline, sklearn_onnx, trees
+from mlembed.training.lowering import calibration, isotonic, linear, pipeline, sklearn_onnx, trees
 from mlembed.training.lowering.encoding import linear_pipeline
 from mlembed.training.lowering.graph import INPUT, Builder, Checkpoint, serialize
+from mlembed.training.lowering.histogram import native_categories
 from mlembed.training.lowering.registry import (
     FeatureSpec,
     check,
@@ -25,7 +26,6 @@ from mlembed.training.lowering.registry import (
     step_of,
 )
 from mlembed.training.lowering.transforms import lower_transforms
-from mlembed.training.lowering.trees import native_categories
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ __all__ = [
     "trace",
 ]
 
-BUILT_IN = (linear, pipeline, sklearn_onnx, trees)
+BUILT_IN = (calibration, isotonic, linear, pipeline, sklearn_onnx, trees)
 
 
 def lower(

@@ -1,0 +1,105 @@
+"""Calibrated scores of a graph are those of scikit-learn, knots and links included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import AdaBoostClassifier
+from sklearn.isotonic import IsotonicRegression
+from sklearn.neural_network import MLPClassifier
+
+from mlembed.errors import LoweringError
+from mlembed.training import lowering
+from mlembed.training.lowering import FeatureSpec
+from training.lowering.agreement import (
+    SPECS,
+    checkpoint_errors,
+    error,
+    fit,
+    graph_scores,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*converge.*")
+
+ONE = (FeatureSpec("age"),)
+METHODS = ("sigmoid", "isotonic", "temperature")
+BASES = {
+    "mlp": MLPClassifier((6,), max_iter=30, random_state=0),
+}
+# Not for the network: the logarithm of 1e-12 more than 1 - p makes 1e-9 of its last digit.
+CASES = [
+    (base, method)
+    for base in BASES
+    for method in METHODS
+    if (base, method) != ("mlp", "temperature")
+]
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+@pytest.mark.parametrize(("base", "method"), CASES)
+def test_calibration_keeps_probabilities(base: str, method: str, ensemble: Any) -> None:
+    """Each method over each kind of response gives scikit-learn's probability."""
+    calibrated = CalibratedClassifierCV(BASES[base], method=method, cv=3, ensemble=ensemble)
+
+    assert error(fit(calibrated)) < 1e-11
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("increasing", [True, False])
+def test_isotonic_is_exact_at_its_knots_and_beside_them(dtype: Any, increasing: Any) -> None:
+    """The line between two knots is scikit-learn's to the bit, in doubles and in floats."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=2_000).astype(dtype)
+    y = (random.random(2_000) < 1 / (1 + np.exp(-2 * x))).astype(dtype)
+    regression = IsotonicRegression(out_of_bounds="clip", increasing=increasing).fit(x, y)
+    knots = regression.X_thresholds_
+
+    around = [np.nextafter(knots, dtype(-np.inf)), knots, np.nextafter(knots, dtype(np.inf))]
+    points = np.concatenate([*around, random.normal(size=500), [-1e30, 1e30]]).astype(dtype)
+    found = graph_scores(regression, points[:, np.newaxis].astype(np.float64), ONE)
+
+    assert knots.dtype == dtype
+    assert np.array_equal(found, regression.predict(points).astype(np.float64))
+
+
+@pytest.mark.parametrize("x", [[1.0, 1.0, 1.0], [1.0, 2.0, 2.0], [0.0, 5e-324, 1.0]])
+def test_isotonic_takes_repeated_and_crowded_knots(x: list[float]) -> None:
+    """One knot, equal ones and ones without a double between them are no special case."""
+    regression = IsotonicRegression(out_of_bounds="clip").fit(x, [0.0, 1.0, 1.0])
+    points = np.array([-1.0, 0.0, 5e-324, 0.5, 1.0, 1.5, 2.0, 3.0])
+
+    found = graph_scores(regression, points[:, np.newaxis], ONE)
+
+    assert np.array_equal(found, regression.predict(points))
+
+
+@pytest.mark.parametrize("rule", ["nan", "raise"])
+def test_isotonic_without_clipping_is_refused(rule: Any) -> None:
+    """A score that is no number beyond the training range is refused before the fit."""
+    with pytest.raises(LoweringError, match="use out_of_bounds='clip'"):
+        lowering.check(IsotonicRegression(out_of_bounds=rule))
+
+
+def test_isotonic_of_several_features_is_refused() -> None:
+    """It reads one number; more columns or a category are named before the fit."""
+    with pytest.raises(LoweringError, match="got 4 features, expected one number"):
+        lowering.prepare(IsotonicRegression(out_of_bounds="clip"), SPECS)
+
+
+def test_calibration_of_an_unknown_estimator_is_refused() -> None:
+    """What cannot be lowered inside is named before the fit."""
+    with pytest.raises(LoweringError, match="AdaBoostClassifier has no exact ONNX form"):
+        lowering.check(CalibratedClassifierCV(AdaBoostClassifier()))
+
+
+def test_calibration_names_what_its_tensors_should_be() -> None:
+    """Response and calibrated value of each fold are checkpoints of a failed proof."""
+    calibrated = fit(CalibratedClassifierCV(BASES["mlp"], method="isotonic", cv=3))
+
+    assert checkpoint_errors(calibrated) == {
+        "predict_proba of Pipeline": (20, 1),
+        "isotonic calibration of Pipeline": (20, 1),
+    }
