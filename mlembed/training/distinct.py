@@ -1,0 +1,50 @@
+"""Number the distinct values of a column, whatever its kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Distinct(NamedTuple):
+    """The distinct values of a column.
+
+    Attributes:
+        codes: Position of each row's value among `values`, `(n_records,)`; -1 for missing.
+        values: The distinct values, `(n_distinct,)`, missing left out.
+        counts: Rows of each, `(n_distinct,)`.
+    """
+
+    codes: NDArray[np.intp]
+    values: NDArray[Any]
+    counts: NDArray[np.intp]
+
+
+def distinct(values: NDArray[Any]) -> Distinct:
+    """Return the distinct values of a column of a `Dataset`, `(n_records,)`.
+
+    Numbers come in increasing order, texts in the order of their first row.
+    """
+    if values.dtype != object:
+        return _numbers(values)
+    known: dict[Any, int] = {None: -1}
+    # None takes the first place, so the texts start at 0.
+    listed = [known.setdefault(value, len(known) - 1) for value in values.tolist()]
+    codes = np.array(listed, dtype=np.intp)
+    del known[None]
+    texts = np.empty(len(known), dtype=object)
+    texts[:] = list(known)
+    return Distinct(codes, texts, np.bincount(codes[codes >= 0], minlength=len(texts)))
+
+
+def _numbers(values: NDArray[Any]) -> Distinct:
+    present = ~np.isnan(values)
+    codes = np.full(len(values), -1, dtype=np.intp)
+    found, codes[present], counts = np.unique(
+        values[present], return_inverse=True, return_counts=True
+    )
+    return Distinct(codes, found, counts)
