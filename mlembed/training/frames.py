@@ -33,15 +33,8 @@ _SCANNED = {"i": None, "u": None, "b": None, "f": np.float64, "M": "datetime64[u
 _FRAMES = {"pandas": ("DataFrame",), "polars": ("DataFrame",), "pyarrow": ("Table", "RecordBatch")}
 
 
-def staging(source: str, n_columns: int) -> str:
-    """Return the statement that copies *source*, of that many columns, into `raw`."""
-    aliases = ", ".join(f"c{position}" for position in range(n_columns))
-    row = {"n": "row_number() OVER ()", "problem": "CAST(NULL AS VARCHAR)"}
-    return f"CREATE TABLE raw AS {rules.query(row, f'{source} AS t({aliases})', rest='*')}"
-
-
-def stage(connection: duckdb.DuckDBPyConnection, data: Any) -> tuple[str, list[str]]:
-    """Copy *data* into the table `raw`.
+def stage(connection: duckdb.DuckDBPyConnection, name: str, data: Any) -> tuple[str, list[str]]:
+    """Make the table or view *name* of *data*; Arrow and polars tables are not copied.
 
     Returns:
         The table as people name it, and its headers.
@@ -52,30 +45,46 @@ def stage(connection: duckdb.DuckDBPyConnection, data: Any) -> tuple[str, list[s
     library = type(data).__module__.split(".")[0]
     if type(data).__name__ in _FRAMES.get(library, ()):
         title = f"the {library} table"
-        headers = [str(name) for name in getattr(data, "column_names", None) or data.columns]
+        headers = [str(header) for header in getattr(data, "column_names", None) or data.columns]
     elif isinstance(data, Mapping):
-        library, title, headers = "", "the mapping of columns", [str(name) for name in data]
+        library, title, headers = "", "the mapping of columns", [str(header) for header in data]
     else:
         raise DataError(
-            f"a {type(data).__name__} is no table; expected the path of a CSV or Parquet file, a "
-            "pandas or polars DataFrame, an Arrow Table, or a mapping of columns"
+            f"a {type(data).__name__} is no table; expected the path of a CSV, JSON or Parquet "
+            "file, a pandas or polars DataFrame, an Arrow Table, or a mapping of columns"
         )
     if not headers:
         raise DataError(f"{title} has no columns: hand over a table with columns and rows")
     if library == "polars" and importlib.util.find_spec("pyarrow") is None:
         raise DataError(f"{title} is read through Arrow: pip install pyarrow")
     try:
-        connection.register("frame", _registrable(library, data, headers))
-        connection.execute(staging("frame", len(headers))).fetchall()
-        connection.unregister("frame")
+        _put(connection, name, _registrable(library, data, headers), len(headers))
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, UnicodeError) as error:
-        raise DataError(
-            f"{title} cannot be read ({type(error).__name__}): its columns must hold numbers, "
-            "text, booleans or datetimes; convert or drop the others"
-        ) from error
+        raise unreadable(title, error) from error
     return title, headers
+
+
+def unreadable(title: str, error: Exception) -> DataError:
+    """Return the error for a table that *error* met."""
+    return DataError(
+        f"{title} cannot be read ({type(error).__name__}): its columns must hold numbers, "
+        "text, booleans or datetimes; convert or drop the others"
+    )
+
+
+def _put(connection: duckdb.DuckDBPyConnection, name: str, data: Any, n_columns: int) -> None:
+    aliases = ", ".join(f"c{position}" for position in range(n_columns))
+    row = {"n": "row_number() OVER ()", "problem": "CAST(NULL AS VARCHAR)"}
+    frame = f"{name}_frame"
+    connection.register(frame, data)
+    query = rules.query(row, f"{frame} AS t({aliases})", rest="*")
+    if hasattr(data, "to_arrow") or hasattr(data, "schema"):
+        connection.execute(f"CREATE VIEW {name} AS {query}").fetchall()
+        return
+    connection.execute(f"CREATE TABLE {name} AS {query}").fetchall()
+    connection.unregister(frame)
 
 
 def _registrable(library: str, data: Any, headers: Sequence[str]) -> Any:

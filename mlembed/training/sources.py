@@ -1,7 +1,7 @@
 """Put a table, whatever its form, into DuckDB exactly as it came.
 
-The connection reaches one file at most: no network, no extensions, no other files, and nothing
-is spilled to disk, because tables hold personal data.
+The connection reaches the table's own files alone: no network, no extensions, no other files, and
+nothing is spilled to disk, because tables hold personal data.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import contextlib
 import dataclasses
 import difflib
 import os
-import urllib.parse
-import urllib.request
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training import delimited, frames
+from mlembed.training import files, frames, parquet
+from mlembed.training.files import Files
+from mlembed.training.staged import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mlembed.training.cleaning import Cleaning
+    from mlembed.training.staged import JoinCount, Staged
 
 THREADS = 2
-_PARQUET = b"PAR1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class Source:
         headers: Header of each column, trimmed.
         types: DuckDB's type of each column.
         n_rows: Number of rows.
+        joins: What came of the joins that made it.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -47,6 +48,7 @@ class Source:
     headers: tuple[str, ...]
     types: tuple[str, ...]
     n_rows: int
+    joins: tuple[JoinCount, ...] = ()
 
     def find(self, wanted: Sequence[str], rename: Mapping[str, str]) -> dict[str, int]:
         """Return the position of every column in *wanted*.
@@ -90,48 +92,54 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
     """Hold *data* in DuckDB.
 
     Args:
-        data: Path of a CSV or Parquet file, or a frame or mapping of columns.
+        data: Path of a CSV, JSON or Parquet file or a pattern of its parts, or a frame or mapping
+            of columns.
         cleaning: Says the zone of times that carry none, and whether text is trimmed.
 
     Raises:
-        DataError: If it cannot be read, or has no rows.
+        DataError: If it cannot be read, has no rows, or its files change meanwhile.
     """
-    path = _path(data) if isinstance(data, (str, os.PathLike)) else None
-    with contextlib.closing(_connect(path, cleaning.timezone)) as connection:
+    found = files.find(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else data
+    own = [found] if isinstance(found, Files) else []
+    prints = [item.prints() for item in own]
+    title = own[0].title if own else "the table"
+    with contextlib.closing(
+        _connect([path for item in own for path in item.paths], cleaning.timezone)
+    ) as connection:
         try:
-            yield _source(connection, data, path, trim=cleaning.trim)
+            staged = _stage(connection, "t0", found, cleaning)
+            yield _source(connection, staged)
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise DataError("the table does not fit into memory: train on fewer rows") from error
+        except duckdb.Error as error:
+            # A view meets a damaged page only when its rows are read.
+            titled = parquet.unreadable if own else frames.unreadable
+            raise titled(title, error) from error
+        if prints != [item.prints() for item in own]:
+            raise DataError(f"{title} was written while it was read: read it again")
 
 
-def _source(
-    connection: duckdb.DuckDBPyConnection, data: Any, path: Path | None, *, trim: bool
-) -> Source:
-    title, headers = _stage(connection, data, path, trim=trim)
-    described = connection.execute("DESCRIBE raw").fetchall()
-    ((n_rows,),) = connection.execute("SELECT count(*) FROM raw").fetchall()
-    if not n_rows:
-        raise DataError(f"{title} has no rows, only headers: it needs rows to train on")
+def _source(connection: duckdb.DuckDBPyConnection, staged: Staged) -> Source:
+    connection.execute(f"CREATE VIEW raw AS FROM {staged.name}").fetchall()
     return Source(
         connection=connection,
-        title=title,
-        headers=tuple(header.strip() for header in headers),
-        types=tuple(str(row[1]) for row in described[2:]),
-        n_rows=n_rows,
+        title=staged.title,
+        headers=staged.headers,
+        types=staged.types,
+        n_rows=staged.n_rows,
+        joins=staged.joins,
     )
 
 
 def _stage(
-    connection: duckdb.DuckDBPyConnection, data: Any, path: Path | None, *, trim: bool
-) -> tuple[str, Sequence[str]]:
-    if path is None:
-        return frames.stage(connection, data)
-    if _is_parquet(path):
-        return str(path), _stage_parquet(connection, path)
-    return str(path), delimited.stage(connection, path, trim=trim)
+    connection: duckdb.DuckDBPyConnection, name: str, found: Any, cleaning: Cleaning
+) -> Staged:
+    if isinstance(found, Files):
+        return files.stage(connection, name, found, cleaning)
+    return described(connection, name, *frames.stage(connection, name, found))
 
 
-def _connect(path: Path | None, timezone: str) -> duckdb.DuckDBPyConnection:
+def _connect(paths: Sequence[Path], timezone: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "threads": THREADS,
@@ -148,72 +156,10 @@ def _connect(path: Path | None, timezone: str) -> duckdb.DuckDBPyConnection:
         raise DeclarationError(
             f"Cleaning(timezone={timezone!r}): no such zone; expected a name such as 'Europe/Berlin'"
         ) from error
-    connection.execute("SET allowed_paths = ?", [[] if path is None else [str(path)]])
+    connection.execute("SET allowed_paths = ?", [[str(path) for path in paths]])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _path(data: str | os.PathLike[str]) -> Path:
-    """Return the absolute path of the file that *data* names.
-
-    Raises:
-        DataError: If there is no such file.
-    """
-    text = os.fspath(data)
-    url = urllib.parse.urlsplit(text)
-    if "://" in text:
-        if url.scheme != "file" or url.netloc not in ("", "localhost"):
-            raise DataError("a table is read from a local file: download it, then name its path")
-        text = urllib.request.url2pathname(url.path)
-    path = Path(os.path.abspath(text))  # noqa: PTH100  resolve() would follow links
-    try:
-        if not path.exists():
-            raise DataError(f"{path} does not exist; expected a CSV or Parquet file: check it")
-        if not path.is_file():
-            kind = "a directory" if path.is_dir() else "no ordinary file"
-            raise DataError(f"{path} is {kind}; expected a CSV or Parquet file: name one")
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): check permissions") from error
-    if empty:
-        raise DataError(f"{path} is empty (0 bytes); expected a header and rows: write it again")
-    return path
-
-
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == _PARQUET or path.suffix.lower() in (".parquet", ".pq")
-
-
-def _stage_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    source = "read_parquet(?, hive_partitioning = false)"
-    try:
-        schema = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [str(path)])
-        headers = _top_level(schema.fetchall())
-        connection.execute(frames.staging(source, len(headers)), [str(path)]).fetchall()
-    except duckdb.OutOfMemoryException:
-        raise
-    except duckdb.Error as error:
-        raise DataError(
-            f"{path} is no Parquet file that can be read ({type(error).__name__}): it may have "
-            "been cut short; write it again"
-        ) from error
-    return headers
-
-
-def _top_level(schema: Sequence[tuple[str, int | None]]) -> list[str]:
-    """Return the table's own columns; *schema* lists every node, a parent before its children."""
-    headers, owed = [], [schema[0][1] or 0]
-    for name, n_children in schema[1:]:
-        if len(owed) == 1:
-            headers.append(name)
-        owed[-1] -= 1
-        owed.append(n_children or 0)
-        while owed and not owed[-1]:
-            owed.pop()
-    return headers
 
 
 def _nearest(name: str, headers: Sequence[str]) -> str | None:

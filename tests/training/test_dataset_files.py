@@ -102,7 +102,7 @@ def test_read_refuses_a_polars_table_without_arrow() -> None:
         "sys.modules['pyarrow'] = None\n"
         "from mlembed.training.frames import stage\n"
         "import duckdb\n"
-        "stage(duckdb.connect(), polars.DataFrame({'a': [1]}))\n"
+        "stage(duckdb.connect(), 't0', polars.DataFrame({'a': [1]}))\n"
     )
 
     result = subprocess.run(

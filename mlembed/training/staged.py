@@ -1,0 +1,93 @@
+"""A table that DuckDB can read, as it came: before it is cleaned, perhaps before it is joined."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from mlembed.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    import duckdb
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JoinCount:
+    """What came of a join; the rows of its left table stay as they were.
+
+    Attributes:
+        title: The right table, as people name it.
+        n_rows: Rows of the left table.
+        n_matched: Rows that found a row of the right table.
+        n_without_key: Rows that join nothing, for their key or time is missing or no time.
+        n_right: Rows of the right table.
+        n_right_unusable: Rows of the right table that join nothing, for their key or time is
+            missing or no time, or they do not fit their header.
+    """
+
+    title: str
+    n_rows: int
+    n_matched: int
+    n_without_key: int
+    n_right: int
+    n_right_unusable: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A table or view in DuckDB: `n` (row number, from 1), `problem`, `c0`, `c1`, ...
+
+    Attributes:
+        name: Its name in DuckDB.
+        title: The table as people name it; no secret is part of it.
+        headers: Header of each column, trimmed.
+        types: DuckDB's type of each column, or words for one that has none.
+        n_rows: Number of rows.
+        joins: What came of the joins that made it.
+    """
+
+    name: str
+    title: str
+    headers: tuple[str, ...]
+    types: tuple[str, ...]
+    n_rows: int
+    joins: tuple[JoinCount, ...] = ()
+
+
+def described(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    title: str,
+    headers: Sequence[str],
+    nested: AbstractSet[str] = frozenset(),
+) -> Staged:
+    """Return *name* with the types and the number of rows that DuckDB tells.
+
+    Args:
+        connection: Where it is.
+        name: Its name in DuckDB.
+        title: The table as people name it.
+        headers: Header of each column.
+        nested: Headers whose cells are objects, kept as text.
+
+    Raises:
+        DataError: If it has no rows.
+    """
+    columns = connection.execute(f"DESCRIBE {name}").fetchall()[2:]
+    ((n_rows,),) = connection.execute(f"SELECT count(*) FROM {name}").fetchall()  # noqa: S608  names are made in this package
+    if not n_rows:
+        raise DataError(f"{title} has no rows, only headers: it needs rows to train on")
+    types = (
+        "nested JSON (flatten it into columns of its own)" if header in nested else str(column[1])
+        for header, column in zip(headers, columns, strict=True)
+    )
+    return Staged(
+        name=name,
+        title=title,
+        headers=tuple(header.strip() for header in headers),
+        types=tuple(types),
+        n_rows=n_rows,
+    )

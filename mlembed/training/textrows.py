@@ -1,0 +1,71 @@
+"""Fill a table of text in DuckDB, chunk by chunk.
+
+Every cell stays the text it was, so that files of text, whatever their form, are then read by the
+same rules.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Row = tuple[str | None, Sequence[str | None]]
+
+_CHUNK = 20_000
+
+
+class TextRows:
+    """A table `n`, `problem`, `c0`, `c1`, ... that rows are appended to.
+
+    Args:
+        connection: Where it is made.
+        name: Its name.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
+        self._connection, self._name = connection, name
+        self._width = 0
+        self.n_rows = 0
+        self._run(f"CREATE TABLE {name} (n BIGINT, problem VARCHAR)")
+
+    def widen(self, width: int) -> None:
+        """Give the table *width* columns; the rows it has hold nothing in the new ones."""
+        for position in range(self._width, width):
+            self._run(f"ALTER TABLE {self._name} ADD COLUMN c{position} VARCHAR")
+        self._width = max(width, self._width)
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Append *rows*, each with what is wrong with it and a cell a column.
+
+        Raises:
+            UnicodeError: If a cell is no Unicode text.
+        """
+        rest = iter(rows)
+        while chunk := list(itertools.islice(rest, _CHUNK)):
+            self._append(chunk)
+
+    def _append(self, chunk: list[Row]) -> None:
+        columns = zip(*(cells for _, cells in chunk), strict=True)
+        start = self.n_rows + 1
+        given = {
+            "n": np.arange(start, start + len(chunk)),
+            "problem": np.array([problem for problem, _ in chunk], dtype=object),
+            **{f"c{i}": np.array(cells, dtype=object) for i, cells in enumerate(columns)},
+        }
+        self._connection.register("chunk", given)
+        try:
+            self._run(f"INSERT INTO {self._name} FROM chunk")
+        except duckdb.InvalidInputException as error:
+            raise UnicodeError from error
+        finally:
+            self._connection.unregister("chunk")
+        self.n_rows += len(chunk)
+
+    def _run(self, statement: str) -> None:
+        self._connection.execute(statement).fetchall()
