@@ -1,4 +1,4 @@
-"""What a model predicts: a class or a quantity.
+"""What a model predicts: one of two classes, one of several, or a quantity.
 
 A label means the same in a training table and in an outcome that a host reports much later:
 both are read by the one method `of`.
@@ -11,16 +11,19 @@ import decimal
 import functools
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from mlembed.bundle.task import MAX_CLASSES
 from mlembed.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
     Class = str | bool | float
 
+_NAMED = 6
+_WHOLE = 2.0**63
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
@@ -110,6 +113,96 @@ class Binary:
 
 
 @dataclasses.dataclass(frozen=True)
+class Multiclass:
+    """A label of several classes.
+
+    A class is a text; a number stands for its shortest spelling ("3" for 3.0), true and false for
+    these words.
+
+    Attributes:
+        column: Column of the table.
+        classes: The classes, in the order of the model's probabilities; learnt where they are not
+            given, by `learn`.
+        threshold: NaN: the most probable class is the label.
+    """
+
+    kind: ClassVar[Literal["multiclass"]] = "multiclass"
+    threshold: ClassVar[float] = math.nan
+
+    column: str
+    _: dataclasses.KW_ONLY
+    classes: Sequence[Class] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is None:
+            return
+        given = (self.classes,) if isinstance(self.classes, str) else tuple(self.classes)
+        texts = [_spelling(_plain(item)) if _is_class(item) else None for item in given]
+        named = tuple(text for text in texts if text)
+        if len({*named}) != len(given) or not 2 <= len(named) <= MAX_CLASSES:  # noqa: PLR2004
+            raise DeclarationError(
+                f"Multiclass('{self.column}', classes=...): expected 2 to {MAX_CLASSES} texts, "
+                "numbers or bools, each once; leave it out and they are learnt"
+            )
+        object.__setattr__(self, "classes", named)
+
+    def learn(self, values: Iterable[Any]) -> Multiclass:
+        """Return this label with the classes among *values*, sorted; as it is where it has some.
+
+        Numbers are sorted as such, if all are. Missing values, and what is no class, are passed
+        over: `of` refuses them.
+
+        Raises:
+            DataError: If there are fewer than two classes, or more than a bundle can hold.
+        """
+        if self.classes is not None:
+            return self
+        found = {text for value in values if (text := _spelling(_plain(value))) is not None}
+        if not 2 <= len(found) <= MAX_CLASSES:  # noqa: PLR2004
+            raise DataError(
+                f"label '{self.column}': expected 2 to {MAX_CLASSES} classes, the training rows "
+                f"hold {len(found)}; join rare ones, or declare a Regression of a quantity"
+            )
+        numbers = {text: number for text in found if (number := _spelt(text)) is not None}
+        if len(numbers) < len(found):
+            return dataclasses.replace(self, classes=sorted(found))
+        in_order = sorted(found, key=lambda text: (numbers[text], text))
+        return dataclasses.replace(self, classes=in_order)
+
+    def of(self, value: Any) -> float:
+        """Return the place of the class *value* among the classes.
+
+        Raises:
+            DataError: If it is missing or none of them, or no classes are known yet.
+        """
+        if isinstance(value, str) and value in self._places:
+            return self._places[value]
+        text = _spelling(_plain(value))
+        place = None if text is None else self._places.get(text, self._numbers.get(_spelt(text)))
+        if place is None:
+            what = "missing" if _plain(value) is None else "none of the classes"
+            raise DataError(f"label '{self.column}': an outcome is {what}; expected {self._wanted}")
+        return place
+
+    @functools.cached_property
+    def _places(self) -> dict[str, float]:
+        return {str(text): float(place) for place, text in enumerate(self.classes or ())}
+
+    @functools.cached_property
+    def _numbers(self) -> dict[float | None, float]:
+        """The place of each number that a class spells in another way than `of` does."""
+        places = {_spelt(text): place for text, place in reversed(self._places.items())}
+        return {number: place for number, place in places.items() if number is not None}
+
+    @property
+    def _wanted(self) -> str:
+        named = [str(item) for item in (self.classes or ())[:_NAMED]]
+        more = len(self.classes or ()) - len(named)
+        told = f"one of {', '.join(named)}{f' and {more} more' if more else ''}"
+        return told if named else "classes to be given, or learnt from the training rows"
+
+
+@dataclasses.dataclass(frozen=True)
 class Regression:
     """A quantity.
 
@@ -143,6 +236,22 @@ def _is_class(item: Any) -> bool:
     return (isinstance(item, str) and bool(item.strip())) or (
         isinstance(item, (bool, int, float)) and math.isfinite(item)
     )
+
+
+def _spelling(value: Any) -> str | None:
+    """Return the class that *value*, as `_plain` gives it, stands for; None where it is none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        whole = math.isfinite(value) and value.is_integer() and abs(value) < _WHOLE
+        return str(int(value)) if whole else repr(value) if math.isfinite(value) else None
+    return value if isinstance(value, str) else None
+
+
+def _spelt(text: str) -> float | None:
+    """Return the finite number that *text* spells in digits, or None."""
+    number = None if text.lower() in _WORDS else _number(text)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _plain(value: Any) -> Any:

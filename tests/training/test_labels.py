@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training.labels import Binary, Regression
+from mlembed.training.labels import Binary, Multiclass, Regression
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,77 @@ def test_binary_refuses_an_impossible_declaration(options: dict[str, Any], messa
         Binary("y", **options)
 
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("classes", "same", "refused"),
+    [
+        (("bus", "tram"), [["bus", " bus "], ["tram", np.str_("tram")]], ["Bus", 1, True, "b"]),
+        ((1, 2, 3), [[1, 1.0, "1", "1.0"], [2, np.int64(2)], [3, decimal.Decimal(3)]], [4, "a"]),
+        (("1", "2.50"), [["1", 1], ["2.50", 2.5, "2.5"]], [2, "true", "yes"]),
+        ((True, False), [[True, "true", np.True_], [False, "false"]], ["yes", 1, 0]),
+        ((0.5, "half"), [[0.5, "0.5", ".5"], ["half"]], [5, "Half"]),
+    ],
+)
+def test_multiclass_reads_every_way_to_say_a_class(
+    classes: Any, same: list[list[Any]], refused: list[Any]
+) -> None:
+    """Text and numbers are the same class where they say the same; what is none is refused."""
+    label = Multiclass("mode", classes=classes)
+
+    for place, values in enumerate(same):
+        assert [label.of(value) for value in values] == [place] * len(values)
+    for value in refused:
+        with pytest.raises(DataError, match=r"label 'mode': an outcome is none of the classes"):
+            label.of(value)
+    assert (label.kind, math.isnan(label.threshold)) == ("multiclass", True)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, "", "  ", np.nan, math.inf, [], object()])
+def test_multiclass_refuses_what_is_no_class(value: Any) -> None:
+    """A missing or strange outcome is refused, and its value is not shown."""
+    with pytest.raises(DataError, match="expected one of bus, tram") as caught:
+        Multiclass("mode", classes=["bus", "tram"]).of(value)
+
+    assert "inf" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["tram", "bus", None, " tram", math.nan, "bus"], ("bus", "tram")),
+        ([10, 2.0, "1", np.int64(2)], ("1", "2", "10")),
+        (["10", "9", "a"], ("10", "9", "a")),
+        ([True, False], ("false", "true")),
+        (["nan", "2", "10"], ("10", "2", "nan")),
+    ],
+)
+def test_multiclass_learns_its_classes_sorted(values: list[Any], classes: tuple[str, ...]) -> None:
+    """Classes come in the order of texts, or of numbers where all are; what is none is left out."""
+    label = Multiclass("mode").learn(values)
+
+    assert label.classes == classes
+    assert label.learn(["other", "more"]) is label
+    assert pickle.loads(pickle.dumps(label)) == label  # noqa: S301  ours
+
+
+@pytest.mark.parametrize("n", [0, 1, 1001])
+def test_multiclass_refuses_to_learn_what_no_bundle_holds(n: int) -> None:
+    """One class is no choice, and more than a thousand no classes."""
+    with pytest.raises(DataError, match=rf"2 to 1000 classes, the training rows hold {n}"):
+        Multiclass("mode").learn([f"class {number}" for number in range(n)])
+
+
+@pytest.mark.parametrize(
+    "classes", ["bus", ["bus"], [], ["a", "a "], [1, "1"], ["a", None], ["a", ""], range(1001)]
+)
+def test_multiclass_refuses_a_declaration_of_no_classes(classes: Any) -> None:
+    """Declared classes are texts, numbers or bools, each once."""
+    with pytest.raises(DeclarationError, match=r"Multiclass\('mode', classes=...\): expected 2 to"):
+        Multiclass("mode", classes=classes)
+
+
+def test_multiclass_without_classes_reads_nothing() -> None:
+    """Before the classes are learnt no outcome has a place."""
+    with pytest.raises(DataError, match="expected classes to be given, or learnt"):
+        Multiclass("mode").of("bus")
