@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.monitoring.metrics import evaluate
+from mlembed.training.evaluation.calibration import calibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from mlembed.training.trainer import Trainer
 
     Values = NDArray[np.float64]
-
-_BINS = 10
 
 
 def describe(
@@ -34,7 +33,7 @@ def describe(
     label = trainer.label
     evaluation: dict[str, Any] = {
         "n": len(y),
-        "metrics": evaluate(label.kind, y, scores, label.threshold),
+        "metrics": evaluate(label.kind, y, scores, label.threshold, trainer.metric),
         "contest": {"metric": trainer.metric, "candidates": dict(contest)},
     }
     if label.kind == "binary":
@@ -52,16 +51,3 @@ def confusion(y: Values, positive: NDArray[np.bool_]) -> dict[str, int]:
         "false_negative": int(np.sum(truth & ~positive)),
         "true_negative": int(np.sum(~truth & ~positive)),
     }
-
-
-def calibration(y: Values, scores: Values) -> list[dict[str, float]]:
-    """Return the mean score and the share of positives in each tenth of [0, 1] that has rows."""
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    return [
-        {
-            "n": int(np.sum(bins == number)),
-            "mean_score": float(np.mean(scores[bins == number])),
-            "positive_share": float(np.mean(y[bins == number])),
-        }
-        for number in np.unique(bins).tolist()
-    ]
