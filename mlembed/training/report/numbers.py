@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
+from typing import Any
 
 NONE = "-"
 _DIGITS = 4
 _TINY = 1e-4
 _HUGE = 1e15
 _LEAST_SHARE = 0.0005
-_SECONDS_A_DAY = 86_400
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
@@ -58,6 +60,22 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
+def error(value: float | None) -> str:
+    """Write the size of a numerical error with two digits."""
+    return NONE if value is None else f"{value:.1e}" if value else "0"
+
+
+def cell(value: Any) -> str:
+    """Write what stands in a table, whatever it is; a whole number without thousands, as a seed."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {cell(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(cell, value))
+    return number(value) if value is None or isinstance(value, float) else str(value)
+
+
 def moment(iso: str | None) -> str:
     """Write a time as its date in UTC, with the time of day where it is not midnight."""
     if not iso:
@@ -78,6 +96,11 @@ def second(epoch: float) -> str:
         return number(epoch)
 
 
+def day(epoch: float) -> str:
+    """Write the date of seconds since 1970, or a number where no calendar reaches."""
+    return second(epoch).split(" ")[0]
+
+
 def seconds(iso: str) -> float:
     """Return the seconds since 1970 of a time in UTC.
 
@@ -92,3 +115,8 @@ def _moment(time: dt.datetime) -> str:
     if (time.hour, time.minute, time.second) == (0, 0, 0):
         return f"{time:%Y-%m-%d}"
     return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def parts(text: str) -> list[str]:
+    """Split a name such as `LogisticRegression` where a line may break."""
+    return _WORD.split(text)

@@ -22,6 +22,7 @@ WIDTH, HEIGHT = 360.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 14.0, 10.0, 40.0
 _ROWS = 11
 _GAP = 0.12
+_EDGE = 20.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,6 +119,10 @@ class Plot:
         """Ticks of the axis at the left."""
         return self.y.ticks(4)
 
+    def anchor(self, place: float) -> str:
+        """Return how the number at *place* of the axis below stays within the plot."""
+        return "end" if place > self.x.end - _EDGE and self.x_marks else "middle"
+
     def line(
         self, x: Sequence[float], y: Sequence[float], kind: Kind = "now", *, area: bool = False
     ) -> None:
@@ -142,10 +147,19 @@ class Plot:
         ends = [None if end is None else self.y.at(end) for end in (low, high)]
         self.dots.append(Dot(self.x.at(x), self.y.at(y), kind, text, *ends))
 
-    def bar(self, low: float, high: float, value: float, text: str, kind: Kind = "now") -> None:
-        """Draw a bar from *low* to *high* on the axis below, from 0 to *value*."""
+    def bar(
+        self,
+        low: float,
+        high: float,
+        value: float,
+        text: str,
+        kind: Kind = "now",
+        *,
+        base: float = 0.0,
+    ) -> None:
+        """Draw a bar from *low* to *high* on the axis below, from *base* to *value*."""
         left, right = self.x.at(low), self.x.at(high)
-        top, bottom = sorted((self.y.at(0.0), self.y.at(value)))
+        top, bottom = sorted((self.y.at(base), self.y.at(value)))
         gap = min(1.0, _GAP * (right - left))
         self.bars.append(
             Bar(

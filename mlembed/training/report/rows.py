@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _START, _END = 4.0, 96.0
-_TICKS = 3
-_EDGE = 12.0
+_TICKS = 4
+_EDGE = 6.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
