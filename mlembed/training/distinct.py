@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,13 @@ def distinct(values: NDArray[Any]) -> Distinct:
     texts = np.empty(len(known), dtype=object)
     texts[:] = list(known)
     return Distinct(codes, texts, np.bincount(codes[codes >= 0], minlength=len(texts)))
+
+
+def count_texts(values: NDArray[Any]) -> dict[str, int]:
+    """Return how many rows hold each text of a category, `(n_records,)`, missing left out."""
+    counts = Counter(values.tolist())
+    counts.pop(None, None)
+    return counts
 
 
 def _numbers(values: NDArray[Any]) -> Distinct:

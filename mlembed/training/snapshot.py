@@ -123,15 +123,19 @@ def _problems(data: Any) -> Iterator[str]:
 def _wanted(item: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
     """Return what must hold of a column, and whether it does."""
     name, kind, share = (item.get(key) for key in ("column", "kind", "missing_share"))
+    named = kind in ("category", "boolean")
     return {
         "column": ("a name", isinstance(name, str) and name.isidentifier()),
         "kind": (f"one of {', '.join(KINDS)}", isinstance(kind, str) and kind in KINDS),
         "missing_share": ("a share", _is_share(share)),
         "n_distinct": ("a number of values", _is_count(item.get("n_distinct"))),
-        "top": ("pairs of a distinct text and a count", _is_top(item.get("top", []))),
+        "top": (
+            "pairs of a distinct text and a count, for a category or a boolean",
+            "top" not in item or (named and _is_top(item["top"])),
+        ),
         "bins": (
-            "increasing edges and one count more than edges",
-            "bins" not in item or _is_binned(item["bins"]),
+            "increasing edges and one count more than edges, for a number or a time",
+            "bins" not in item or (not named and _is_binned(item["bins"])),
         ),
     }
 

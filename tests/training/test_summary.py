@@ -203,6 +203,8 @@ def changed(*path: Any, to: Any) -> Callable[[dict[str, Any]], Any]:
         (changed("columns", 1, "top", to=[["secret", 1], ["secret", 2]]), "top: expected pairs"),
         (changed("columns", 1, "top", to=[[["secret"], 1]]), "top: expected pairs"),
         (changed("columns", 1, "top", to="secret"), "top: expected pairs"),
+        (changed("columns", 0, "top", to=[]), "top: expected pairs"),
+        (changed("columns", 1, "bins", to={"edges": [], "counts": [1]}), "bins: expected"),
         (changed("columns", 1, "column", to="age"), "columns: a name comes twice"),
     ],
 )
