@@ -20,7 +20,8 @@ def learn(columns: Sequence[Column], dataset: Dataset) -> tuple[Column, ...]:
     """Return *columns* with the vocabularies that their rules make of *dataset*.
 
     A value's code follows its frequency, the most frequent first, ties in alphabetical order. A
-    declared vocabulary stays as it is.
+    declared vocabulary stays as it is. A column that may be missing and always is gets no codes:
+    whatever it holds when served is missing to the model too.
 
     Raises:
         DataError: If a category has no value to learn, or too many where none may be unknown.
@@ -31,6 +32,31 @@ def learn(columns: Sequence[Column], dataset: Dataset) -> tuple[Column, ...]:
         else column
         for column in columns
     )
+
+
+def require_known(columns: Sequence[Column], dataset: Dataset) -> None:
+    """Refuse rows that hold values without a code where none may be unknown.
+
+    Args:
+        columns: Columns as `learn` returned them.
+        dataset: Rows they were not learnt from, such as those held out.
+
+    Raises:
+        DataError: If there are such values; lists the columns.
+    """
+    problems = []
+    for column in columns:
+        if column.kind == "category" and column.unknown_code is None:
+            counts = Counter(dataset.columns[column.name].tolist())
+            n = sum(counts[text] for text in set(counts) - {None, *column.vocabulary})
+            if n:
+                problems.append(f"'{column.name}' ({n:,} rows)")
+    if problems:
+        raise DataError(
+            f"no training row has some of the values held out in {', '.join(problems)}, where no "
+            "value may be unknown. Declare Category(unknown='rare') or 'missing', declare the "
+            "vocabulary with Literal, or hold out other rows"
+        )
 
 
 def _learn(column: Column, counts: Counter[str | None]) -> Column:
@@ -48,6 +74,8 @@ def _learn(column: Column, counts: Counter[str | None]) -> Column:
     else:
         frequent = [value for value in ranked if counts[value] >= rule.min_count][: rule.max_size]
     rare = rule.unknown == "rare" and len(frequent) < len(ranked)
+    if not ranked and column.nullable and rule.unknown != "error":
+        return column
     if not frequent and not rare:
         raise DataError(
             f"category '{column.name}' has no value to learn: none of the training rows holds one "

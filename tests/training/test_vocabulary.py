@@ -16,7 +16,7 @@ from mlembed.errors import DataError
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.tables import encode_columns
 from mlembed.training.dataset import Dataset
-from mlembed.training.vocabulary import learn
+from mlembed.training.vocabulary import learn, require_known
 
 VALUES = [*"dd", "e", *"aaa", *"cc", *"bbbb", None]
 
@@ -102,9 +102,57 @@ def test_learn_refuses_too_many_values_where_none_may_be_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("values", "rule"),
-    [([None, None], {}), (list("abc"), {"min_count": 2, "unknown": "missing"})],
+    [
+        ([None, None], {"unknown": "error"}),
+        (list("abc"), {"min_count": 2, "unknown": "missing"}),
+    ],
 )
 def test_learn_refuses_a_category_without_codes(values: list[Any], rule: dict[str, Any]) -> None:
-    """A column that would be missing everywhere teaches nothing."""
+    """Values that all lose their code, or no value where each must have one, are a mistake."""
     with pytest.raises(DataError, match=r"category 'job' has no value to learn.*min_count"):
         learnt(values, **rule)
+
+
+def test_learn_keeps_an_all_missing_category_without_codes() -> None:
+    """It may be missing and always is: any value served is missing to the model too."""
+    column = learnt([None, None])
+
+    matrix, _ = encode_columns(Encoder("toy", [column]), dataset([None, "new"]).columns)
+
+    assert (column.vocabulary, column.rare, column.n_codes) == ((), False, 0)
+    assert np.isnan(matrix).all()
+
+
+def test_learn_refuses_an_empty_column_that_is_never_missing() -> None:
+    """A column that owes a value and has none cannot be learnt."""
+    with pytest.raises(DataError, match=r"category 'job' has no value to learn"):
+        learn([Column(name="job", kind="category")], dataset([]))
+
+
+@pytest.mark.parametrize(("unknown", "code"), [("rare", 2.0), ("missing", math.nan)])
+def test_learn_meets_a_category_first_seen_in_the_test_fold(unknown: str, code: float) -> None:
+    """It is rare or missing to the model, as it will be when served."""
+    column = learnt([*"aabb", "c"], min_count=2, unknown=unknown)
+
+    matrix, _ = encode_columns(Encoder("toy", [column]), dataset(["a", "new"]).columns)
+
+    require_known([column], dataset(["a", "new"]))
+    np.testing.assert_array_equal(matrix[:, 0], [0.0, code])
+
+
+def test_require_known_refuses_what_may_not_be_unknown() -> None:
+    """The message counts the rows, names the column and the remedy, and shows no value."""
+    column = learnt(list("ab"), unknown="error")
+
+    require_known([column], dataset([*"ab", None]))
+    with pytest.raises(DataError, match=r"'job' \(2 rows\).*unknown='rare'") as raised:
+        require_known([column], dataset(["a", "secret", "secret", None]))
+
+    assert "secret" not in str(raised.value)
+
+
+def test_learn_takes_more_values_than_trees_have_room_for() -> None:
+    """Beyond the largest vocabulary the rest is rare, however many there are."""
+    column = learnt([f"v{i:03}" for i in range(400)] * 2, min_count=1, max_size=250)
+
+    assert (len(column.vocabulary), column.n_codes) == (250, 251)
