@@ -76,7 +76,7 @@ class override_model:  # noqa: N801  used like the function it reads as
     Args:
         name: Name of the model.
         returns: The score.
-        label: The label; None by default.
+        label: The label, a class's name where there are several; None by default.
         raises: What fails, instead of an answer.
     """
 
@@ -85,7 +85,7 @@ class override_model:  # noqa: N801  used like the function it reads as
         name: str,
         *,
         returns: float = 0.0,
-        label: bool | None = None,
+        label: bool | str | None = None,
         raises: Exception | None = None,
     ) -> None:
         self._name = name
@@ -134,10 +134,10 @@ def capture_predictions() -> Iterator[list[Prediction]]:
 class _Canned:
     """Stands where a loaded version would, and answers without a graph."""
 
-    takes_tensors = False
+    answers_itself = False
 
     def __init__(
-        self, name: str, score: float, *, label: bool | None, error: Exception | None
+        self, name: str, score: float, *, label: bool | str | None, error: Exception | None
     ) -> None:
         self.id = self.version = "override"
         self.source = Source(

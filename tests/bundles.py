@@ -147,7 +147,7 @@ def toy_bundle(  # noqa: PLR0913  whatever a test may want to differ
         _manifest(name, version, columns, task, metrics),
         {
             "model.onnx": model,
-            "golden.json": _golden(encoder, session, golden_error).to_bytes(),
+            "golden.json": golden_of(encoder, session, golden_error).to_bytes(),
             "reference.json": strictjson.dumps(reference),
         },
     )
@@ -188,7 +188,7 @@ def _manifest(
     )
 
 
-def _golden(encoder: Encoder, session: Session, error: float) -> Golden:
+def golden_of(encoder: Encoder, session: Session, error: float = 0.0) -> Golden:
     """Return a few rows, every nullable value missing in one, every category unknown in another."""
     rows = toy_rows(_N_GOLDEN, 99, encoder.columns)
     for column in encoder.columns:
@@ -199,7 +199,8 @@ def _golden(encoder: Encoder, session: Session, error: float) -> Golden:
     table = {name: [row[name] for row in rows] for name in encoder.names}
     scores = session.run_matrix(encode_columns(encoder, table)[0])
     plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return Golden(tuple(plain), tuple((scores + error).tolist()))
+    given = (scores + error).tolist()
+    return Golden(tuple(plain), tuple(tuple(row) if scores.ndim > 1 else row for row in given))
 
 
 def _plain(value: Any) -> Any:

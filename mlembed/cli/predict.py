@@ -117,5 +117,5 @@ def _rows(table: Unlabelled, batch: Batch) -> Iterator[tuple[Any, ...]]:
         yield answers.get(row) or (row, *rejected, table.reasons[row], batch.version)
 
 
-def _word(label: bool | None) -> str:  # noqa: FBT001  the label itself
-    return "" if label is None else str(label).lower()
+def _word(label: bool | str | None) -> str:  # noqa: FBT001  the label itself
+    return "" if label is None else str(label).lower() if isinstance(label, bool) else label

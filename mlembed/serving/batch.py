@@ -34,10 +34,13 @@ class Batch:
         error: What failed, where the fallback answers for all; empty otherwise.
         outputs: What a graph that takes tensors gave; empty for columns and for a fallback.
         interval: Where the truth lies around a score, or None.
+        probabilities: Of each class, in the bundle's order, `(n_records, n_classes)`; None but for
+            the answers of a multiclass.
     """
 
     outputs: Mapping[str, NDArray[Any]] = types.MappingProxyType({})
     interval: Interval | None = None
+    probabilities: NDArray[np.float64] | None = None
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class Batch:
         self._decide = decide
 
     @property
-    def labels(self) -> list[bool | None]:
+    def labels(self) -> list[bool | str | None]:
         """The decided class of each record; None where the model abstains or gives a quantity."""
         return [self._decide(score)[0] for score in self.scores.tolist()]
 

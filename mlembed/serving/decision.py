@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from mlembed.bundle.manifest import Task
     from mlembed.serving.prediction import Reason
 
-    Decide = Callable[[float], tuple[bool | None, Reason]]
+    Decide = Callable[[float], tuple[bool | str | None, Reason]]
 
 
 def decider(task: Task) -> Decide:
-    """Return the function from a score to its label and reason, for *task*."""
-    if task.kind == "regression":
+    """Return the function from a score to its label and reason, for *task*.
+
+    The label of a multiclass is not told by the score: here it has a reason alone.
+    """
+    if task.kind == "regression" or (task.kind == "multiclass" and task.abstain is None):
         return _no_label
     threshold = task.threshold
     if task.abstain is None:
         return lambda score: (score >= threshold, "ok")
     low, high = task.abstain
+    if task.kind == "multiclass":
+        return lambda score: (None, "abstain" if low <= score <= high else "ok")
 
     def decide(score: float) -> tuple[bool | None, Reason]:
         return (None, "abstain") if low <= score <= high else (score >= threshold, "ok")

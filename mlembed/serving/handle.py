@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from mlembed import forking
 from mlembed.errors import BundleError, MlembedError, RegistryError
-from mlembed.serving.loading import check_columns, serve
+from mlembed.serving.changes import check_columns
+from mlembed.serving.loading import serve
 from mlembed.serving.turn import Holder, Turn
 from mlembed.telemetry.notices import tell
 

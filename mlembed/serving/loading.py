@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,15 +30,17 @@ from mlembed.telemetry.source import Source
 from mlembed.telemetry.tally import tally_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlembed.bundle.bundle import Bundle
-    from mlembed.bundle.manifest import Manifest
+    from mlembed.columns import Column
     from mlembed.serving.decision import Decide
     from mlembed.serving.tables import UnknownCells
     from mlembed.settings import Settings
+
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 class Scored(NamedTuple):
@@ -55,7 +57,7 @@ class Scored(NamedTuple):
     unknown: UnknownCells
 
 
-class _Rows(threading.local):
+class Rows(threading.local):
     """The rows of one thread that no call is using; a call made inside another takes a new one."""
 
     def __init__(self) -> None:
@@ -84,7 +86,8 @@ class Served:
     Attributes:
         encode_dict: Writes a dictionary into a row; see `Encoder`.
         encode: Writes any record into a row.
-        rows: Each thread's own rows.
+        rows: Each thread's own rows; none is ever free where the version answers itself.
+        own_rows: The same, of a version that answers itself.
         source: What its events say of it.
         band: The scores in which it abstains, or None.
         run_seconds: A run of the graph on one row, by the clock: the median of its golden rows.
@@ -95,7 +98,7 @@ class Served:
         SettingsError: If the settings log a column in a way that there is not.
     """
 
-    takes_tensors = False
+    answers_itself = False
 
     def __init__(self, bundle: Bundle, serving: Serving) -> None:
         manifest = bundle.manifest
@@ -104,14 +107,14 @@ class Served:
         self.version = manifest.version
         self.band = manifest.task.abstain
         self.decide = decider(manifest.task)
-        self.rows = _Rows()
         self._bundle, self._serving = bundle, serving
+        self.begin_in_child()
         self._runners: set[int] = set()
         self._timeout_seconds: float | None = None
         self._load(serving.settings)
         self.run_seconds = self._prove()
         self._timeout_seconds = serving.timeout_seconds
-        self.rows = _Rows()
+        self.begin_in_child()
         self._runners.clear()
 
     def _load(self, settings: Settings) -> None:
@@ -120,22 +123,28 @@ class Served:
         self.encoder = Encoder(manifest.title, manifest.columns)
         self.encode_dict, self.encode = self.encoder.encode_dict, self.encoder.encode
         self.session = Session(bundle.files[MODEL], settings.threads)
-        self.source: Source = _source(bundle, settings, self.decide)
-        if (self.session.n_columns, self.session.n_outputs) != (len(manifest.columns), 1):
+        self.source: Source = self._source(settings)
+        found = self.session.n_columns, self.session.n_outputs
+        said = len(manifest.columns), len(manifest.task.classes) or 1
+        if found != said:
             raise BundleError(
-                f"{manifest.title}: the graph takes {self.session.n_columns} columns and gives "
-                f"{self.session.n_outputs} scores; the manifest says {len(manifest.columns)} and 1"
+                f"{manifest.title}: the graph takes {found[0]} columns and gives {found[1]} "
+                f"scores; the manifest says {said[0]} and {said[1]}"
             )
+
+    def _source(self, settings: Settings) -> Source:
+        """Return what its events say of it."""
+        return source_of(Source, self._bundle, settings, self.decide)
 
     def _prove(self) -> float:
         """Replay the golden rows; return the median time of one."""
         times: list[float] = []
 
-        def timed(record: Mapping[str, Any]) -> float:
+        def timed(record: Mapping[str, Any]) -> Sequence[float]:
             start = time.perf_counter()
-            score = self.score(record)
+            scores = self.scores_of_record(record)
             times.append(time.perf_counter() - start)
-            return score
+            return scores
 
         with proving(self.manifest.title):
             read_golden(self._bundle).replay(self.manifest.title, timed)
@@ -148,7 +157,7 @@ class Served:
 
     def begin_in_child(self) -> None:
         """Forget, in a forked child, the rows that the parent bound."""
-        self.rows = _Rows()
+        self.rows = self.own_rows = Rows()
 
     def survives_fork(self) -> bool:
         """Tell, in a forked child, whether the inherited session may run there.
@@ -164,13 +173,17 @@ class Served:
 
     def score(self, record: Mapping[str, Any]) -> float:
         """Return the bare score of *record*, neither decided nor logged."""
-        free = self.rows.free
+        return max(self.scores_of_record(record))
+
+    def scores_of_record(self, record: Mapping[str, Any]) -> Sequence[float]:
+        """Return all that the graph gives for *record*: one number, or one for each class."""
+        free = self.own_rows.free
         row = free.pop() if free else self.new_row()
         self.encode(record, row.cells)
         row.run()
-        score = row.scores[0]
+        scores: Sequence[float] = row.scores.tolist()
         free.append(row)
-        return score
+        return scores
 
     def score_columns(self, data: Any) -> Scored:
         """Return the bare scores of a table.
@@ -212,34 +225,52 @@ def proving(title: str) -> Iterator[None]:
 
 def serve(bundle: Bundle, serving: Serving) -> Served:
     """Bring *bundle* into service, whatever its graph takes; see `Served`."""
-    if not bundle.manifest.inputs:
-        return Served(bundle, serving)
-    from mlembed.serving.tensors import TensorServed  # others start without
+    if bundle.manifest.inputs:
+        from mlembed.serving.tensors import TensorServed  # others start without
 
-    return TensorServed(bundle, serving)
+        return TensorServed(bundle, serving)
+    if bundle.manifest.task.classes:
+        from mlembed.serving.classes import ClassServed  # idem
+
+        return ClassServed(bundle, serving)
+    return Served(bundle, serving)
 
 
-def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
-    """Return what the events of *bundle* say of it."""
-    manifest = bundle.manifest
-    tally = None
+def source_of(
+    kind: type[AnySource],
+    bundle: Bundle,
+    settings: Settings,
+    decide: Decide,
+    beside: Sequence[Column] = (),
+) -> AnySource:
+    """Return what the events of *bundle* say of it.
+
+    Args:
+        kind: What is to be returned.
+        bundle: The bundle.
+        settings: How each column is logged.
+        decide: Returns the label and the reason of a score.
+        beside: What is logged behind the columns of the row.
+    """
+    manifest, tally = bundle.manifest, None
+    columns = (*manifest.columns, *beside)
     if REFERENCE in bundle.files:
         try:
-            tally = tally_of(bundle.id, bundle.json(REFERENCE), manifest.columns)
+            tally = tally_of(bundle.id, bundle.json(REFERENCE), columns)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{manifest.title}: reference.json is malformed; train or pack it again"
             ) from error
     redaction = Redaction(
-        manifest.columns,
+        columns,
         settings.log_columns,
         settings.log_key,
         tally.edges if tally is not None else {},
     )
     for problem in redaction.problems:
         tell(logging.WARNING, "%s, in the log: %s", manifest.title, problem)
-    source = Source(
-        *(manifest.name, manifest.version, bundle.id, manifest.columns),
+    source = kind(
+        *(manifest.name, manifest.version, bundle.id, columns),
         log_features=settings.log_features,
         redaction=redaction,
         tally=tally,
@@ -247,53 +278,3 @@ def _source(bundle: Bundle, settings: Settings, decide: Decide) -> Source:
     )
     source.interval = manifest.task.interval
     return source
-
-
-def check_columns(serving: Manifest, manifest: Manifest) -> None:
-    """Refuse a version that the records made for the one in service do not fit.
-
-    Raises:
-        BundleError: Listing every column that the host would have to change.
-    """
-    problems = _column_changes(serving, manifest) + _tensor_changes(serving, manifest)
-    if problems:
-        raise BundleError(
-            f"{manifest.title} needs other {'inputs' if manifest.inputs else 'columns'} than "
-            f"{serving.title}, which this process serves: {'; '.join(problems)}. Deploy a host that "
-            "gives them and start it anew"
-        )
-
-
-def _column_changes(serving: Manifest, manifest: Manifest) -> list[str]:
-    old = {column.name: column for column in serving.columns}
-    new = {column.name: column for column in manifest.columns}
-    problems = [f"'{name}' is gone" for name in old if name not in new]
-    for name, column in new.items():
-        before = old.get(name)
-        if before is None and not column.nullable:
-            problems.append(f"'{name}' is new")
-        elif before is not None and before.kind != column.kind:
-            problems.append(f"'{name}' is {column.kind}, not {before.kind}")
-        elif before is not None and before.nullable > column.nullable:
-            problems.append(f"'{name}' may not be missing any more")
-    return problems
-
-
-def _tensor_changes(serving: Manifest, manifest: Manifest) -> list[str]:
-    """Name the inputs that must be given otherwise, and the outputs a host would miss."""
-    old, new = ({tensor.name: tensor for tensor in m.inputs} for m in (serving, manifest))
-    problems = [f"'{name}' is gone" for name in old if name not in new]
-    for name, tensor in new.items():
-        if name not in old:
-            problems.append(f"'{name}' is new")
-        elif not tensor.takes(old[name]):
-            problems.append(f"'{name}' is {tensor.text}, not {old[name].text}")
-    given = {tensor.name: tensor.dtype for tensor in manifest.outputs}
-    problems += [
-        f"it gives no '{tensor.name}' of {tensor.dtype}"
-        for tensor in serving.outputs
-        if given.get(tensor.name) != tensor.dtype
-    ]
-    if serving.score is not None and manifest.score is None and manifest.inputs:
-        problems.append("it has no score")
-    return problems

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlembed.registry import AnyRegistry, BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
-    from mlembed.serving.tensors import TensorServed
+    from mlembed.serving.prediction import AnswersItself
 
 __all__ = ["RAISE", "Fallback", "Model", "load"]
 
@@ -122,12 +122,9 @@ class Model:
             free = served.rows.free
             if free:
                 row = free.pop()
-            elif served.takes_tensors:  # and no row of it is ever free
-                from mlembed.serving import answers  # others start without
-
-                moments = time_ns, start
-                return answers.predict_tensors(
-                    cast("TensorServed", served), record, key, moments, breaker, self._recorder
+            elif served.answers_itself:  # and no row of it is ever free
+                return cast("AnswersItself", served).predict(
+                    record, key, (time_ns, start), breaker, self._recorder
                 )
             else:
                 row = served.new_row()
@@ -211,12 +208,9 @@ class Model:
             served = self._handle.current or self._handle.ready()
             if self._breaker.is_open:
                 self._breaker.enter(served.version)
-            if served.takes_tensors:
-                from mlembed.serving import answers  # idem
-
-                moments = time_ns, start
-                return answers.predict_tensor_batch(
-                    cast("TensorServed", served), data, moments, self._breaker, self._recorder
+            if served.answers_itself:
+                return cast("AnswersItself", served).predict_batch(
+                    data, (time_ns, start), self._breaker, self._recorder
                 )
             scores, matrix, unknown = served.score_columns(data)
         except Exception as error:  # noqa: BLE001  raised again where there is no fallback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from mlembed.telemetry.ids import uuid7
 
@@ -14,10 +14,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlembed.bundle.task import Interval
+    from mlembed.serving.batch import Batch
+    from mlembed.serving.breaker import Breaker
+    from mlembed.telemetry.recorder import Recorder
     from mlembed.telemetry.source import Source
 
     # Source, Unix time, sequence, latency, score, reason, error and key of a call.
     Answer = tuple[Source | "Answered", int, int, int, Any, str, str, str | None]
+
+
+class AnswersItself(Protocol):
+    """A version in service whose answers are made otherwise than of one score of one row.
+
+    Failures are raised to the model, whose fallback, breaker and log treat them as any other.
+    """
+
+    def predict(
+        self,
+        record: Any,
+        key: str | None,
+        moments: tuple[int, int],
+        breaker: Breaker,
+        recorder: Recorder | None,
+        /,
+    ) -> Prediction:
+        """Answer for one record.
+
+        Args:
+            record: What the host gave.
+            key: The host's own key of the entity.
+            moments: Unix time and clock at the beginning of the call, in nanoseconds.
+            breaker: The model's.
+            recorder: Where it is logged, or None.
+        """
+
+    def predict_batch(
+        self, data: Any, moments: tuple[int, int], breaker: Breaker, recorder: Recorder | None, /
+    ) -> Batch:
+        """Answer for many records; as `predict`."""
 
 
 class Prediction:
@@ -31,9 +65,9 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """Probability of the positive class, or the quantity; the fallback's value in its place.
+        """Probability of the positive or the most probable class, or the quantity.
 
-        None where a graph takes tensors and its bundle declares no score.
+        The fallback's value where one answers. None where a graph takes tensors and its bundle declares no score.
         """
         score: float = self._call[4]
         return score
@@ -44,8 +78,16 @@ class Prediction:
         return {}
 
     @property
-    def label(self) -> bool | None:
-        """The decided class; None where the model abstains, gives a quantity or could not answer."""
+    def probabilities(self) -> Mapping[str, float] | None:
+        """Probability of each class, in the bundle's order; None but for an answer of a multiclass."""
+        return None
+
+    @property
+    def label(self) -> bool | str | None:
+        """The decided class: whether it is the positive one, or its name of several.
+
+        None where the model abstains, gives a quantity or could not answer.
+        """
         call = self._call
         return None if call[5] == "fallback" else call[0].decide(call[4])[0]
 
@@ -149,5 +191,6 @@ class Answered(NamedTuple):
 
     name: str
     version: str
-    decide: Callable[[float], tuple[bool | None, str]]
+    decide: Callable[[float], tuple[bool | str | None, str]]
     interval: Interval | None = None
+    classes: tuple[str, ...] = ()

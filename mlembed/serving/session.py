@@ -52,10 +52,11 @@ class Row:
         n_columns: Width of the row.
         n_outputs: Width of the output.
         timeout_seconds: Longest run; without end where it is None.
+        n_beside: Doubles behind the input row that the graph does not read.
 
     Attributes:
         block: Where its plain predictions wait to be logged.
-        cells: Bytes of the input row, `n_columns` native doubles.
+        cells: Bytes of the input row, `n_columns` native doubles, and what stands behind it.
         run: Runs the graph on the row; raises what the runtime raises, or PredictionTimeoutError.
         scores: The output as doubles, `n_outputs` long.
     """
@@ -68,10 +69,12 @@ class Row:
         n_columns: int,
         n_outputs: int,
         timeout_seconds: float | None,
+        n_beside: int = 0,
     ) -> None:
         self.block = CLOSED
-        self.cells = bytearray(_DOUBLE_BYTES * n_columns)  # never resized: x lies in it
-        x = np.frombuffer(self.cells).reshape(1, n_columns)
+        # Never resized: x lies in it.
+        self.cells = bytearray(_DOUBLE_BYTES * (n_columns + n_beside))
+        x = np.frombuffer(self.cells, count=n_columns).reshape(1, n_columns)
         y = np.zeros((1, n_outputs))
         binding = session.io_binding()
         binding.bind_input(
@@ -126,9 +129,9 @@ class Session:
         self.n_columns = int(source[0].shape[1])
         self.n_outputs = int(target[0].shape[1])
 
-    def row(self, timeout_seconds: float | None = None) -> Row:
-        """Return new buffers for one row, for one call at a time."""
-        return Row(self._session, self.n_columns, self.n_outputs, timeout_seconds)
+    def row(self, timeout_seconds: float | None = None, n_beside: int = 0) -> Row:
+        """Return new buffers for one row, for one call at a time; see `Row`."""
+        return Row(self._session, self.n_columns, self.n_outputs, timeout_seconds, n_beside)
 
     def bare_run(self, x: NDArray[np.float64]) -> Callable[[], object]:
         """Return a plain `InferenceSession.run` on the ready array *x*, to compare times with."""

@@ -15,6 +15,7 @@ import numpy as np
 from mlembed.bundle.calls import read_calls
 from mlembed.bundle.manifest import MODEL
 from mlembed.errors import BundleError, InferenceError, SchemaError
+from mlembed.serving.answers import predict_tensor_batch, predict_tensors
 from mlembed.serving.feed import Feed
 from mlembed.serving.loading import Served, proving
 from mlembed.serving.session import TensorSession
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlembed.serving.batch import Batch
+    from mlembed.serving.breaker import Breaker
+    from mlembed.serving.prediction import Prediction
     from mlembed.settings import Settings
+    from mlembed.telemetry.recorder import Recorder
     from mlembed.tensors import Tensor
 
     Arrays = Mapping[str, NDArray[Any]]
@@ -48,7 +53,24 @@ class TensorServed(Served):
     """
 
     source: TensorSource
-    takes_tensors = True
+    answers_itself = True
+
+    def predict(
+        self,
+        record: Any,
+        key: str | None,
+        moments: tuple[int, int],
+        breaker: Breaker,
+        recorder: Recorder | None,
+    ) -> Prediction:
+        """Answer for one record; see `answers.predict_tensors`."""
+        return predict_tensors(self, record, key, moments, breaker, recorder)
+
+    def predict_batch(
+        self, data: Any, moments: tuple[int, int], breaker: Breaker, recorder: Recorder | None
+    ) -> Batch:
+        """Answer for many records; see `answers.predict_tensor_batch`."""
+        return predict_tensor_batch(self, data, moments, breaker, recorder)
 
     def _load(self, settings: Settings) -> None:
         manifest = self.manifest

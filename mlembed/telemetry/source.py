@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BUNDLE = "mlembed.bundle"
 ROWS, SCORES, COLUMNS = "rows.v1", "scores.v1", "columns.v1"
+LABEL = "(label)"  # no identifier, so no column can have this name
 _ENTRY_BYTES = 512  # of a waiting entry beside its row: the tuple, its numbers and the id
 _DOUBLE = 8
 
@@ -72,7 +73,7 @@ class Source:
         log_features: bool,
         redaction: Redaction | None = None,
         tally: Tally | None = None,
-        decide: Callable[[float], tuple[bool | None, str]] = _undecided,
+        decide: Callable[[float], tuple[bool | str | None, str]] = _undecided,
     ) -> None:
         self.name = name
         self.version = version
@@ -169,11 +170,15 @@ class Source:
 
         Features stand under `f`, one list a column, and scores under `y`.
         """
-        scores = entry.score.tolist() if isinstance(entry.score, np.ndarray) else [entry.score]
-        answer = f'"y":{{"score":[{",".join(map(_number, scores))}]}}'
+        answers = self._answers(entry)
+        answer = f'"y":{json.dumps(answers, separators=(",", ":"))}'
         if not features or entry.row is None:
             return f"{{{answer}}}"
         return f'{{"f":{{{self._features(entry)}}},{answer}}}'
+
+    def _answers(self, entry: Entry) -> dict[str, Any]:
+        scores = entry.score.tolist() if isinstance(entry.score, np.ndarray) else [entry.score]
+        return {"score": list(map(_finite, scores))}
 
     def _features(self, entry: Entry) -> str:
         unknown = entry.unknown or {}
@@ -181,6 +186,8 @@ class Source:
         matrix = self._redaction.apply(self.matrix(entry), unknown)
         parts = []
         for i, (quoted, name, write) in enumerate(self._writers):
+            if name == LABEL:  # it stands beside the score
+                continue
             cells: list[Any] = matrix[:, i].tolist()
             if write is _hashed:
                 cells = matrix[:, i].view(np.uint64).tolist()

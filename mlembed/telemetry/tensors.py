@@ -45,7 +45,7 @@ class TensorSource(Source):
         version: str,
         digest: str,
         inputs: Sequence[Tensor],
-        decide: Callable[[float], tuple[bool | None, str]],
+        decide: Callable[[float], tuple[bool | str | None, str]],
     ) -> None:
         super().__init__(name, version, digest, (), log_features=False, decide=decide)
         self._dtypes = {tensor.name: tensor.dtype for tensor in inputs}

@@ -17,7 +17,7 @@ from mlembed.bundle.bundle import pack
 from mlembed.columns import Column
 from mlembed.errors import BundleError, GoldenError, IntegrityError, NotFoundError, RegistryError
 from mlembed.registry.pointer import Ref
-from mlembed.serving.loading import check_columns
+from mlembed.serving.changes import check_columns
 from mlembed.testing import InMemoryRegistry
 from serving.graphs import picking_bundle
 from serving.logs import wait_until

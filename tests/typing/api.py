@@ -36,13 +36,20 @@ async def predict(model: mlembed.Model, person: Toy) -> None:
     assert_type(prediction.score, float)
     assert_type(prediction.id, str)
     assert_type(prediction.key, str | None)
+    assert_type(prediction.label, bool | str | None)
+    assert_type(prediction.interval, tuple[float, float] | None)
+    for name, probability in (prediction.probabilities or {}).items():
+        assert_type((name, probability), tuple[str, float])
     assert_type(prediction.to_json(), dict[str, Any])
     batch = model.predict_batch({"age": [41.0]})
     scores: NDArray[np.float64] = batch.scores
-    assert_type(batch.labels, list[bool | None])
+    assert_type(batch.labels, list[bool | str | None])
+    both: list[NDArray[np.float64] | None] = [batch.intervals, batch.probabilities]
+    assert_type(len(both), int)
     assert_type(batch.ids, list[str])
     model.outcome(prediction.id, True, observed_at=dt.datetime.now(dt.UTC))  # noqa: FBT003  the truth
     model.outcome(key="7", value=float(scores[0]), revision=1)
+    model.outcome(prediction.id, "a class")
     assert_type(model.refresh(), bool)
     assert_type(model.error, mlembed.errors.MlembedError | None)
 
@@ -81,7 +88,7 @@ async def decorated(customer: Customer) -> None:
     customer.income("x")  # type: ignore[arg-type]  # and of a method
 
 
-@override_model("income", returns=0.7)
+@override_model("income", returns=0.7, label="a class")
 def test_host(number: int) -> str:
     """A decorated test keeps its type."""
     with capture_predictions() as captured:
