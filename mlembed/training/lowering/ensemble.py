@@ -24,6 +24,7 @@ class Mode(enum.IntEnum):
     """Comparison of a split, true to the left; the numbers are those of the ONNX operator."""
 
     LTE = 0
+    LT = 1
     GTE = 2
     MEMBER = 6
 
@@ -94,10 +95,15 @@ class Ensemble:
             root = self.split(0, Mode.LTE, math.inf, root, root)
         self._roots.append(root.position)
 
-    def lower(self, builder: Builder, x: str, n_targets: int = 1) -> str:
-        """Add the operator that reads *x*; its output is double[N, n_targets]."""
+    def lower(
+        self, builder: Builder, x: str, n_targets: int = 1, dtype: type[np.floating] = np.float64
+    ) -> str:
+        """Add the operator that reads *x*; its output is [N, n_targets] of the same *dtype*.
+
+        The runtime adds up the trees in the order they were added here, in that precision.
+        """
         splits = self._splits
-        optional = {"membership_values": _tensor(self._members)} if self._members else {}
+        optional = {"membership_values": _tensor(self._members, dtype)} if self._members else {}
         return builder.node(
             "TreeEnsemble",
             x,
@@ -106,17 +112,17 @@ class Ensemble:
             tree_roots=self._roots,
             nodes_featureids=[split.feature for split in splits],
             nodes_modes=_tensor([split.mode for split in splits], np.uint8),
-            nodes_splits=_tensor([split.value for split in splits]),
+            nodes_splits=_tensor([split.value for split in splits], dtype),
             nodes_truenodeids=[split.when_true.position for split in splits],
             nodes_trueleafs=[int(split.when_true.is_leaf) for split in splits],
             nodes_falsenodeids=[split.when_false.position for split in splits],
             nodes_falseleafs=[int(split.when_false.is_leaf) for split in splits],
             nodes_missing_value_tracks_true=[int(split.nan_is_true) for split in splits],
             leaf_targetids=self._targets,
-            leaf_weights=_tensor(self._weights),
+            leaf_weights=_tensor(self._weights, dtype),
             **optional,
         )
 
 
-def _tensor(values: Sequence[float], dtype: type = np.float64) -> object:
+def _tensor(values: Sequence[float], dtype: type) -> object:
     return numpy_helper.from_array(np.asarray(values, dtype=dtype))

@@ -125,7 +125,7 @@ LowerT = TypeVar("LowerT", bound=Lower)
 LowerTransformT = TypeVar("LowerTransformT", bound=LowerTransform)
 
 
-def register(  # noqa: PLR0913  the fields of a family
+def register(
     *classes: type,
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
     check: Callable[[Any], None] = _accept,
