@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mlembed.telemetry.source import LABEL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,6 +43,7 @@ class Layout:
     Attributes:
         columns: Name, kind, mode and vocabulary of each column.
         dtype: The doubles, in the byte order of the machine that wrote them.
+        has_features: Whether a column is more than the label.
 
     Raises:
         KeyError, TypeError, AttributeError: If it is not what mlembed writes.
@@ -52,6 +55,7 @@ class Layout:
             (str(c["name"]), str(c["kind"]), str(c.get("log", "raw")), c.get("vocabulary", []))
             for c in described["columns"]
         ]
+        self.has_features = any(column[0] != LABEL for column in self.columns)
 
     def values(self, events: Iterable[Cells]) -> tuple[NDArray[np.intp], dict[str, NDArray[Any]]]:
         """Return the place of each row of *events*, and the values of every raw column.

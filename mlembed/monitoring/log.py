@@ -19,6 +19,7 @@ from mlembed.bundle.manifest import is_name
 from mlembed.errors import MonitoringError
 from mlembed.monitoring import logfiles
 from mlembed.monitoring.logrecords import LoggedOutcome, Reading, attributes_of
+from mlembed.telemetry.source import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,6 +52,7 @@ class PredictionLog:
         has_features: Whether the event holds features.
         features: Values by column: floats with NaN missing, or objects with None missing.
         outcomes: Every reported outcome, in the order of the log.
+        label: The most probable class, None for a row without; None where no row has one.
         torn: Last lines that were not written to their end; normal while a host is writing.
         unreadable: Lines or events that are not what mlembed writes.
         repeated: Events that stood in the log twice; each is kept once.
@@ -71,6 +73,7 @@ class PredictionLog:
     has_features: NDArray[np.bool_]
     features: Mapping[str, NDArray[Any]]
     outcomes: list[LoggedOutcome]
+    label: NDArray[np.object_] | None = None
     torn: int = 0
     unreadable: int = 0
     repeated: int = 0
@@ -177,6 +180,8 @@ def _read_lines(reading: Reading, lines: Iterable[Line]) -> None:
 
 def _arrays(reading: Reading) -> PredictionLog:
     n = len(reading.ids)
+    features = _features(reading, n)
+    label = features.pop(LABEL, None)
     return PredictionLog(
         model=reading.model,
         ids=_objects(reading.ids),
@@ -191,8 +196,9 @@ def _arrays(reading: Reading) -> PredictionLog:
         weights=np.array(reading.weights, dtype=np.float64),
         batch=np.array(reading.batch, dtype=np.int64),
         has_features=np.array(reading.has_features, dtype=np.bool_),
-        features=_features(reading, n),
+        features=features,
         outcomes=reading.outcomes,
+        label=None if label is None else label.astype(object),
         torn=reading.torn,
         unreadable=reading.unreadable,
         repeated=reading.repeated,

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlembed.monitoring.layout import Cells, Layout
 from mlembed.telemetry.events import OUTCOME, PREDICTION
-from mlembed.telemetry.source import BUNDLE, COLUMNS, SCORES
+from mlembed.telemetry.source import BUNDLE, COLUMNS, LABEL, SCORES
 
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 _MAX_NS = 2**63  # times are kept as 64-bit integers
@@ -117,8 +117,10 @@ class Reading:
         features, cells = None, None
         if encoding == COLUMNS:
             features, scores = _payload(record, int(attributes.get("mlembed.prediction.count", 1)))
+            told = features is not None and set(features) != {LABEL}
         else:
             cells, scores = self._cells(record, attributes, encoding)
+            told = cells is not None and self._layout(attributes).has_features
         rate = float(attributes.get("mlembed.sampling.rate", 1.0))
         latency = float(attributes.get("mlembed.latency", "nan"))
         key = attributes.get("mlembed.prediction.key")
@@ -136,7 +138,7 @@ class Reading:
         self.error_type += [str(attributes.get("error.type", ""))] * n
         self.weights += [weight] * n
         self.batch += [n] * n
-        self.has_features += [features is not None or cells is not None] * n
+        self.has_features += [told] * n
         if cells is not None:
             layout = attributes["mlembed.payload.layout"]
             self.cells.setdefault(layout, []).append(cells._replace(first=before))
@@ -156,7 +158,7 @@ class Reading:
             return None, [None if score is None else float(score)]
         data = base64.b64decode(body["bytesValue"], validate=True)
         n = int(attributes.get("mlembed.prediction.count", 1))
-        layout = self.layouts[attributes["mlembed.payload.layout"]]
+        layout = self._layout(attributes)
         rows = np.frombuffer(data, layout.dtype).reshape(n, -1)
         scores = rows[:, -1].tolist()
         if encoding == SCORES or not layout.columns:
@@ -167,6 +169,9 @@ class Reading:
             raise ValueError
         unknown = json.loads(attributes.get("mlembed.payload.unknown", "{}"))
         return Cells(0, n, data, unknown), scores
+
+    def _layout(self, attributes: dict[str, Any]) -> Layout:
+        return self.layouts[attributes["mlembed.payload.layout"]]
 
     def _add_outcome(self, record: dict[str, Any], attributes: dict[str, Any]) -> None:
         time_ns = _nanoseconds(record.get("timeUnixNano", 0))
@@ -191,10 +196,15 @@ class Reading:
 def _payload(
     record: dict[str, Any], count: int
 ) -> tuple[dict[str, list[Any]] | None, list[float | None]]:
-    """Return the features by column, None where there are none, and the scores of an event."""
+    """Return the features by column, None where there are none, and the scores of an event.
+
+    The labels, where it has some, stand among the features.
+    """
     text = (record.get("body") or {}).get("stringValue")
     payload = json.loads(text) if text else {"y": {"score": [None] * count}}
     scores, features = payload["y"]["score"], payload.get("f")
+    if "label" in payload["y"]:
+        features = {**(features or {}), LABEL: payload["y"]["label"]}
     if type(scores) is not list or not {*map(type, scores)} <= {float, int, type(None)}:
         raise TypeError
     if features is not None:
