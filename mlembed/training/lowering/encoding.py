@@ -50,7 +50,11 @@ class Encoding:
     codes: tuple[NDArray[np.float64], ...]
 
 
-def linear_pipeline(estimator: Any, specs: Sequence[FeatureSpec]) -> Pipeline:
+class LinearPipeline(Pipeline):  # type: ignore[misc]  # scikit-learn has no types
+    """A pipeline that `linear_pipeline` made; a user's own never has this class."""
+
+
+def linear_pipeline(estimator: Any, specs: Sequence[FeatureSpec]) -> LinearPipeline:
     """Wrap a clone of *estimator* so that it can be fitted on NaN and codes.
 
     Columns that are missing throughout are kept and filled with 0, so the matrix keeps its width.
@@ -80,7 +84,7 @@ def linear_pipeline(estimator: Any, specs: Sequence[FeatureSpec]) -> Pipeline:
     )
     parts = [("numbers", scaling, numbers), ("categories", one_hot, categories)]
     encode = ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)
-    return Pipeline([("encode", encode), ("estimator", sklearn.base.clone(estimator))])
+    return LinearPipeline([("encode", encode), ("estimator", sklearn.base.clone(estimator))])
 
 
 def read_encoding(pipeline: Pipeline) -> Encoding:

@@ -47,7 +47,7 @@ _LINKS: dict[type, str] = {
 }
 
 
-def is_linear(estimator: Any) -> bool:
+def is_encodable(estimator: Any) -> bool:
     """Tell whether *estimator* is a link of a weighted sum."""
     return type(estimator) in _LINKS
 
