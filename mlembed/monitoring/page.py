@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -24,6 +25,7 @@ STYLE = (Path(__file__).parent / "page.css").read_text("utf-8")
 _MODE = 0o644
 
 
+@functools.cache
 def environment(folder: Path) -> jinja2.Environment:
     """Return what renders the templates in *folder*: all escaped, no name left undefined."""
     return jinja2.Environment(

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mlembed.training.report import numbers
-from mlembed.training.report.plots import Plot, Table, scales
+from mlembed.training.report.plots import Plot, Table, picked, scales
 from mlembed.training.report.rows import Entry, Rows, lay_out
 from mlembed.training.report.scale import Tick
 
@@ -136,7 +136,7 @@ def _numeric(item: Mapping[str, Any], share: Sequence[float | None]) -> Plot:
         y_axis, low=y_axis.low - _STRIP * span, start=_SMALL - 40.0
     )  # room for the strip of shares
     dates = item.get("kind") == "timestamp"
-    write = numbers.second if dates else numbers.number
+    write = numbers.day if dates else numbers.number
     plot = Plot(
         title=item["column"],
         note="",
@@ -148,8 +148,8 @@ def _numeric(item: Mapping[str, Any], share: Sequence[float | None]) -> Plot:
         table=Table(
             head=("value", "mean score", "share of rows"),
             rows=tuple(
-                (write(a), numbers.number(b), numbers.percent(c))
-                for a, b, c in zip(x, y, share, strict=True)
+                (write(x[i]), numbers.number(y[i]), numbers.percent(share[i]))
+                for i in picked(len(x))
             ),
         ),
         x_marks=_date_ticks(x_axis.low, x_axis.high, x_axis.start, x_axis.end) if dates else None,

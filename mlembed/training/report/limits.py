@@ -70,8 +70,8 @@ def _period(evaluation: Mapping[str, Any]) -> Iterator[str]:
         )
     else:
         yield (
-            "The rows have no time, so how well it holds as time passes was not measured; nothing "
-            "is known of places and people that are not in the data."
+            "No time of the rows is recorded, so how well it holds as time passes was not measured; "
+            "nothing is known of places and people that are not in the data."
         )
     if "random" in str(folds.get("kind", "")).lower():
         yield (

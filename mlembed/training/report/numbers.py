@@ -117,6 +117,11 @@ def _moment(time: dt.datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
+def capital(text: str) -> str:
+    """Begin *text* with a capital, as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def parts(text: str) -> list[str]:
     """Split a name such as `LogisticRegression` where a line may break."""
     return _WORD.split(text)

@@ -202,12 +202,11 @@ def scales(
 
 
 def sampled(head: tuple[str, ...], *columns: Sequence[float]) -> Table:
-    """Return a table of at most eleven of the points, evenly picked, the ends among them."""
-    n = len(columns[0])
-    picks = range(n)
-    if n > _ROWS:
-        picks = [round(i * (n - 1) / (_ROWS - 1)) for i in range(_ROWS)]  # type: ignore[assignment]
-    return Table(
-        head=head,
-        rows=tuple(tuple(numbers.number(column[i]) for column in columns) for i in picks),
-    )
+    """Return a table of at most eleven of the points."""
+    rows = (tuple(numbers.number(column[i]) for column in columns) for i in picked(len(columns[0])))
+    return Table(head=head, rows=tuple(rows))
+
+
+def picked(n: int) -> list[int]:
+    """Return at most eleven of *n* places, evenly picked, the ends among them."""
+    return [*range(n)] if n <= _ROWS else [round(i * (n - 1) / (_ROWS - 1)) for i in range(_ROWS)]

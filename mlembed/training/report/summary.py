@@ -84,7 +84,7 @@ def metrics(manifest: Manifest, evaluation: Mapping[str, Any]) -> list[tuple[str
             naming.metric(name),
             numbers.number(values[name]),
             numbers.interval(*intervals.get(name, (None, None))) or numbers.NONE,
-            naming.direction(name),
+            naming.direction(name).split(" ")[0],
         )
         for name in sorted(values, key=lambda name: name != first)
     ]
@@ -99,7 +99,9 @@ def _headline(manifest: Manifest, evaluation: Mapping[str, Any]) -> Iterator[Fac
         return
     ends = numbers.interval(*evaluation.get("intervals", {}).get(name, (None, None)))
     note = f"95% interval {ends}" if ends else naming.direction(name)
-    yield Fact(f"{naming.metric(name)}, test rows", numbers.number(values[name]), note)
+    yield Fact(
+        f"{numbers.capital(naming.metric(name))}, test rows", numbers.number(values[name]), note
+    )
 
 
 def _rivals(evaluation: Mapping[str, Any]) -> Iterator[Fact]:
