@@ -143,7 +143,21 @@ class LoweringError(TrainingError, TypeError):
 
 
 class ProofError(TrainingError):
-    """Graph and estimator disagree, so the bundle would be wrong."""
+    """Graph and estimator disagree, so the bundle would be wrong.
+
+    Attributes:
+        group: What the rows probe.
+        rows: Positions within the group of the first rows that differ.
+        node: Tensor of the first graph node that differs; empty where none could be named.
+        what: What that tensor should be.
+        difference: Largest difference of the scores.
+    """
+
+    group: str = ""
+    rows: tuple[int, ...] = ()
+    node: str = ""
+    what: str = ""
+    difference: float = 0.0
 
 
 class GateError(TrainingError):

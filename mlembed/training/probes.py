@@ -1,29 +1,76 @@
 """The rows on which a proof compares graph and estimator.
 
-Rows are chosen by rule and seed alone, so a proof can be repeated to the bit.
+Rows are chosen by rule and seed alone, so a proof can be repeated to the bit. They are made
+block by block: a forest has more thresholds than rows fit into memory.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlembed.columns import Column
 
     Matrix = NDArray[np.float64]
+    Positions = NDArray[np.intp]
 
 N_BASES = 4
-N_RANDOM = 2_000
-MAX_SPLITS = 256
+N_HELDOUT = 10_000
+N_RANDOM = 1_000
+N_RECOMBINED = 1_000
+# Thresholds of a column that are tried on several rows; the others are tried on one row each.
+N_SAMPLED = 32
+_N_SPREAD = 97
 _MISSING_SHARE = 0.1
+_BLOCK_CELLS = 1_000_000
 # Ids that lose digits as a float (2**24), as an int32 (2**31) or as a double (2**53).
 IDS = (2.0**24 + 1, 2.0**31, 2.0**31 + 1, 2.0**53)
+# The second before 1970, half of it, 1938, the years 1 and 9999.
+TIMES = (-1.0, -0.5, -(2.0**30), -62_135_596_800.0, 253_402_300_799.0)
+EXTREMES = (-0.0, 0.0, 5e-324, -5e-324, 2.0**-1022, -(2.0**-1022), 1e18, -1e18)
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """Rows of one kind: some rows again and again, with another value in one column each time.
+
+    Attributes:
+        name: What the rows probe.
+        bases: The rows they start from, `(n_bases, n_columns)`.
+        base: Position of the row each one starts from, `(n_rows,)`.
+        position: The column that each one changes; -1 for none, `(n_rows,)`.
+        value: What it puts there, `(n_rows,)`.
+    """
+
+    name: str
+    bases: Matrix
+    base: Positions
+    position: Positions
+    value: Matrix
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def rows(self, which: slice | Sequence[int]) -> Matrix:
+        """Return some of the rows, `(n_rows, n_columns)`."""
+        x: Matrix = self.bases[self.base[which]]
+        position = self.position[which]
+        changed = np.flatnonzero(position >= 0)
+        x[changed, position[changed]] = self.value[which][changed]
+        return x
+
+    def blocks(self) -> Iterator[Matrix]:
+        """Yield all rows in order, a bounded number of cells at a time."""
+        size = max(1, _BLOCK_CELLS // self.bases.shape[1])
+        for start in range(0, len(self), size):
+            yield self.rows(slice(start, start + size))
 
 
 def probes(
@@ -32,42 +79,88 @@ def probes(
     splits: Mapping[str, Sequence[float]],
     *,
     seed: int,
-) -> dict[str, Matrix]:
-    """Return the rows to compare, by what they probe; each matrix is `(n_rows, n_columns)`.
+) -> dict[str, Probe]:
+    """Return the rows to compare, by what they probe.
 
     Args:
-        x_heldout: Rows the fit never saw; at least one.
+        x_heldout: Rows the fit never saw; at least one. Of very many, 10,000 evenly spaced.
         columns: The columns of the row, in order.
-        splits: Thresholds by feature; only those of raw columns are used, at most 256 a column.
+        splits: Thresholds by feature; those of raw columns are used, all of them.
         seed: Seed of the random rows.
     """
-    picks = np.linspace(0, len(x_heldout) - 1, N_BASES).round().astype(int)
-    bases = x_heldout[np.unique(picks)]
+    bases = spread(x_heldout, N_BASES)
     values: dict[str, Callable[[Column], Iterable[float]]] = {
         "missing": lambda _: [np.nan],
         "bounds": _bounds,
-        "splits": lambda column: _both_sides(splits.get(column.name, ())),
         "codes": _codes,
         "ids": _ids,
+        "times": _times,
+        "extremes": _extremes,
     }
-    groups = {
-        name: _vary(bases, [values_of(column) for column in columns])
-        for name, values_of in values.items()
-    }
-    groups["missing"] = np.vstack([groups["missing"], np.full((1, len(columns)), np.nan)])
-    groups["random"] = _random(x_heldout, columns, np.random.default_rng(seed))
-    return {"heldout": x_heldout} | {name: x for name, x in groups.items() if len(x)}
+    random = np.random.default_rng(seed)
+    found = [
+        given("heldout", spread(x_heldout, N_HELDOUT)),
+        *(_vary(name, bases, list(map(of, columns))) for name, of in values.items()),
+        _splits(x_heldout, [splits.get(column.name, ()) for column in columns]),
+        given("all_missing", np.full((1, len(columns)), np.nan)),
+        given("random", _random(x_heldout, columns, random)),
+        given("recombined", _recombined(x_heldout, random)),
+    ]
+    return {probe.name: probe for probe in found if len(probe)}
 
 
-def _vary(bases: Matrix, values: Sequence[Iterable[float]]) -> Matrix:
+def given(name: str, x: Matrix) -> Probe:
+    """Return a probe of the rows *x* as they are."""
+    n = len(x)
+    return Probe(name, x, np.arange(n), np.full(n, -1), np.zeros(n))
+
+
+def spread(x: Matrix, n: int) -> Matrix:
+    """Return *n* evenly spaced rows of *x*, all of them if there are no more."""
+    if len(x) <= n:
+        return x
+    some: Matrix = x[np.unique(np.linspace(0, len(x) - 1, n).round().astype(int))]
+    return some
+
+
+def _vary(name: str, bases: Matrix, values: Sequence[Iterable[float]]) -> Probe:
     """Return every base once a column and value, with that value in that column."""
-    blocks = [np.empty((0, bases.shape[1]))]
-    for position, column_values in enumerate(values):
-        for value in column_values:
-            block = bases.copy()
-            block[:, position] = value
-            blocks.append(block)
-    return np.vstack(blocks)
+    pairs = [(position, v) for position, column in enumerate(values) for v in column]
+    n = len(bases)
+    return Probe(
+        name,
+        bases,
+        np.tile(np.arange(n), len(pairs)),
+        np.repeat(np.array([position for position, _ in pairs], np.intp), n),
+        np.repeat(np.array([value for _, value in pairs], np.float64), n),
+    )
+
+
+def _splits(x_heldout: Matrix, thresholds: Sequence[Sequence[float]]) -> Probe:
+    """Return both sides of every threshold on one row each, and of a sample on several rows."""
+    bases = spread(x_heldout, _N_SPREAD)
+    all_values, sample = [], []
+    for column in thresholds:
+        unique = np.unique(np.asarray(column, dtype=np.float64))
+        all_values.append(_around(unique))
+        sample.append(_around(spread(unique, N_SAMPLED)) if len(unique) else unique)
+    sampled = _vary("splits", spread(bases, N_BASES), sample)
+    sizes = [len(values) for values in all_values]
+    # The three values around a threshold share a row: the score changes between two of them.
+    turn = np.concatenate([[0], *(np.arange(size) // 3 for size in sizes)]).astype(np.intp)[1:]
+    return Probe(
+        "splits",
+        np.vstack([bases, sampled.bases]),
+        np.concatenate([turn % len(bases), sampled.base + len(bases)]),
+        np.concatenate([np.repeat(np.arange(len(sizes)), sizes), sampled.position]),
+        np.concatenate([*all_values, sampled.value]),
+    )
+
+
+def _around(thresholds: Matrix) -> Matrix:
+    """Return the double below each threshold, the threshold, the double above."""
+    below, above = np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)
+    return np.column_stack([below, thresholds, above]).ravel()
 
 
 def _bounds(column: Column) -> list[float]:
@@ -82,13 +175,6 @@ def _bounds(column: Column) -> list[float]:
 
 def _inside(end: float, towards: float, *, excluded: bool) -> float:
     return float(np.nextafter(end, towards)) if excluded else end
-
-
-def _both_sides(thresholds: Sequence[float]) -> Matrix:
-    unique = np.unique(np.asarray(thresholds, dtype=np.float64))
-    if len(unique) > MAX_SPLITS:
-        unique = unique[np.linspace(0, len(unique) - 1, MAX_SPLITS).round().astype(int)]
-    return np.concatenate([np.nextafter(unique, -np.inf), unique, np.nextafter(unique, np.inf)])
 
 
 def _codes(column: Column) -> list[float]:
@@ -106,6 +192,19 @@ def _ids(column: Column) -> list[float]:
     return [value for value in IDS if column.allows(value)]
 
 
+def _times(column: Column) -> list[float]:
+    if column.kind != "timestamp":
+        return []
+    return [value for value in TIMES if column.allows(value)]
+
+
+def _extremes(column: Column) -> list[float]:
+    """Return zeros with a sign, subnormal and very large numbers, where the range allows them."""
+    if column.kind != "number":
+        return []
+    return [value for value in EXTREMES if column.allows(value)]
+
+
 def _random(x_heldout: Matrix, columns: Sequence[Column], random: np.random.Generator) -> Matrix:
     """Draw each column on its own, from its observed range, a tenth of it missing."""
     x = np.empty((N_RANDOM, len(columns)))
@@ -120,3 +219,9 @@ def _random(x_heldout: Matrix, columns: Sequence[Column], random: np.random.Gene
             x[:, position] = random.uniform(low, high, N_RANDOM).round()
     x[random.random(x.shape) < _MISSING_SHARE] = np.nan
     return x
+
+
+def _recombined(x_heldout: Matrix, random: np.random.Generator) -> Matrix:
+    """Take each cell from a held-out row of its own."""
+    rows = random.integers(0, len(x_heldout), (N_RECOMBINED, x_heldout.shape[1]))
+    return np.take_along_axis(x_heldout, rows, axis=0)

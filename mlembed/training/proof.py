@@ -14,20 +14,28 @@ import numpy as np
 
 from mlembed.errors import ProofError
 from mlembed.serving.session import Session
+from mlembed.training import difference
+from mlembed.training.lowering.registry import TOLERANCE
 from mlembed.training.probes import probes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlembed.columns import Column
+    from mlembed.training.blame import Blame
+    from mlembed.training.probes import Probe
 
     Matrix = NDArray[np.float64]
     Scores = NDArray[np.float64]
 
-TOLERANCE = 1e-9
+__all__ = ["TOLERANCE", "Group", "Kind", "Proof", "compare", "estimator_scores", "prove"]
+
+Kind = Literal["binary", "multiclass", "regression"]
 _ROWS_NAMED = 10
+_ROWS_BLAMED = 64
+_ROWS_TOGETHER = 50_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +46,11 @@ class Group:
         name: What the rows probe.
         n_rows: How many there were.
         max_abs_error: Largest difference; for regression relative to max(1, |score|).
-        label_disagreements: Rows that fell on different sides of the threshold.
-        threshold_ties: Rows whose score is the threshold to within the tolerance; only there can
-            labels disagree when the scores do not.
+        label_disagreements: Rows that fell on different sides of the threshold, or whose likeliest
+            class differs.
+        threshold_ties: Rows whose score is the threshold to within the tolerance, or whose two
+            likeliest classes tie; only there can labels disagree when the scores do not.
+        not_numbers: Rows on which both sides give NaN.
     """
 
     name: str
@@ -48,6 +58,7 @@ class Group:
     max_abs_error: float
     label_disagreements: int
     threshold_ties: int
+    not_numbers: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +69,19 @@ class Proof:
         tolerance: Largest difference allowed.
         seed: Seed of the random rows.
         groups: One entry a kind of rows.
+        tolerance_reason: Why it is not 1e-9, where it is not.
+        n_heldout: Rows held out of the fit; the group `heldout` has at most 10,000 of them.
+        ops: How many nodes of each operator the graph has.
+        versions: Version of each library that took part.
     """
 
     tolerance: float
     seed: int
     groups: tuple[Group, ...]
+    tolerance_reason: str = ""
+    n_heldout: int = 0
+    ops: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -86,9 +105,15 @@ class Proof:
             "n_rows": self.n_rows,
             "max_abs_error": self.max_abs_error,
             "tolerance": self.tolerance,
+            "tolerance_reason": self.tolerance_reason,
             "seed": self.seed,
+            "n_heldout": self.n_heldout,
             "label_disagreements": sum(group.label_disagreements for group in self.groups),
             "threshold_ties": sum(group.threshold_ties for group in self.groups),
+            "not_numbers": sum(group.not_numbers for group in self.groups),
+            "n_nodes": sum(self.ops.values()),
+            "ops": dict(self.ops),
+            "versions": dict(self.versions),
             "groups": {
                 group.name: {
                     key: value for key, value in dataclasses.asdict(group).items() if key != "name"
@@ -98,19 +123,24 @@ class Proof:
         }
 
 
-def estimator_scores(estimator: Any, features_model: bytes) -> Callable[[Matrix], Scores]:
+def estimator_scores(estimator: Any, features_model: bytes | None) -> Callable[[Matrix], Scores]:
     """Return a function from rows to the estimator's own scores.
 
     Args:
         estimator: Fitted scikit-learn estimator; the positive class is its second one.
-        features_model: Bytes of the graph of `lower_features`.
+        features_model: Bytes of the graph of `lower_features`; None where rows are features.
+
+    Returns:
+        A function to scores, `(n_records,)`, or `(n_records, n_classes)` with more than two
+        classes.
     """
-    session = Session(features_model)
+    session = None if features_model is None else Session(features_model)
 
     def predict(x: Matrix) -> Scores:
-        features = session.run_matrix(x).reshape(len(x), -1)
+        features = x if session is None else session.run_matrix(x).reshape(len(x), -1)
         if hasattr(estimator, "predict_proba"):
-            return np.asarray(estimator.predict_proba(features)[:, 1], dtype=np.float64)
+            scores = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+            return scores[:, 1] if scores.shape[1] == 2 else scores  # noqa: PLR2004  two classes
         return np.asarray(estimator.predict(features), dtype=np.float64)
 
     return predict
@@ -122,11 +152,12 @@ def prove(  # noqa: PLR0913  what is compared, on what, and how strictly
     x_heldout: Matrix,
     columns: Sequence[Column],
     *,
-    kind: Literal["binary", "regression"],
+    kind: Kind,
     splits: Mapping[str, Sequence[float]] | None = None,
     threshold: float | None = None,
     tolerance: float = TOLERANCE,
     seed: int = 0,
+    blame: Callable[[Matrix], Blame | None] | None = None,
 ) -> Proof:
     """Compare a graph with its estimator.
 
@@ -135,66 +166,134 @@ def prove(  # noqa: PLR0913  what is compared, on what, and how strictly
         predict: The estimator's scores of rows `(n_records, n_columns)`; see `estimator_scores`.
         x_heldout: Rows the fit never saw, `(n_records, n_columns)`.
         columns: The columns of the row, in order.
-        kind: `binary` compares probabilities absolutely, `regression` relatively to
-            max(1, |score|).
+        kind: `binary` and `multiclass` compare probabilities absolutely, `regression` relatively
+            to max(1, |score|).
         splits: Thresholds by feature; those of raw columns are probed on both sides.
         threshold: Score from which a row gets the positive label; None counts no labels.
         tolerance: Largest difference allowed.
         seed: Seed of the random rows.
+        blame: Finds the node that is wrong, given rows on which the score is.
 
     Raises:
-        ProofError: If a row differs by more, or a side fails; names the group, the rows, the size.
+        ProofError: If a row differs by more, or a side fails; names the group, the rows, the size
+            and the first node that differs.
     """
-    session = Session(model)
+    names = [column.name for column in columns]
+    groups = compare(
+        model,
+        predict,
+        probes(x_heldout, columns, splits or {}, seed=seed).values(),
+        names=names,
+        kind=kind,
+        threshold=threshold,
+        tolerance=tolerance,
+        blame=blame,
+    )
+    return Proof(tolerance=tolerance, seed=seed, groups=groups, n_heldout=len(x_heldout))
+
+
+def compare(
+    model: bytes,
+    predict: Callable[[Matrix], Scores],
+    kinds: Iterable[Probe],
+    *,
+    names: Sequence[str],
+    kind: Kind,
+    threshold: float | None,
+    tolerance: float,
+    blame: Callable[[Matrix], Blame | None] | None = None,
+) -> tuple[Group, ...]:
+    """Compare a graph with its estimator on each kind of rows; see `prove`."""
     groups = []
-    for name, x in probes(x_heldout, columns, splits or {}, seed=seed).items():
-        try:
-            with np.errstate(all="ignore"):
-                ours, theirs = session.run_matrix(x), predict(x)
-        except Exception as error:
-            raise ProofError(
-                f"proof stopped in group '{name}' of {len(x)} rows: {type(error).__name__}. "
-                "Declare ranges that exclude what the estimator cannot take"
-            ) from error
-        errors = _errors(ours, theirs, relative=kind == "regression")
-        _require(name, errors, tolerance)
-        apart, ties = _labels(ours, theirs, threshold, tolerance)
+    for probe, ours, theirs in _sides(Session(model), predict, list(kinds)):
+        errors = difference.errors(ours, theirs, relative=kind == "regression")
+        if errors.max(initial=0.0) > tolerance:
+            raise _failure(probe, errors, tolerance, names, blame)
+        apart, ties = difference.labels(ours, theirs, threshold, tolerance)
+        missing = np.isnan(theirs).reshape(len(theirs), -1).any(axis=1)
         groups.append(
             Group(
-                name=name,
-                n_rows=len(x),
+                name=probe.name,
+                n_rows=len(probe),
                 max_abs_error=float(errors.max(initial=0.0)),
-                label_disagreements=apart,
-                threshold_ties=ties,
+                label_disagreements=int(apart.sum()),
+                threshold_ties=int(ties.sum()),
+                not_numbers=int(missing.sum()),
             )
         )
-    return Proof(tolerance=tolerance, seed=seed, groups=tuple(groups))
+    return tuple(groups)
 
 
-def _errors(ours: Scores, theirs: Scores, *, relative: bool) -> Scores:
-    """Return the difference a row: 0 for equal infinities, infinite where either is NaN."""
-    scale = np.maximum(1.0, np.abs(theirs)) if relative else 1.0
-    with np.errstate(invalid="ignore"):
-        errors = np.where(ours == theirs, 0.0, np.abs(ours - theirs) / scale)
-    return np.where(np.isnan(errors), np.inf, errors)
+def _sides(
+    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
+) -> Iterator[tuple[Probe, Scores, Scores]]:
+    """Yield each kind of rows with the scores of the graph and of the estimator.
+
+    Small kinds are scored together: an estimator of a hundred trees has a cost for each call.
+    """
+    waiting: list[Probe] = []
+    for probe in kinds:
+        if waiting and sum(map(len, (*waiting, probe))) > _ROWS_TOGETHER:
+            yield from _scored(session, predict, waiting)
+            waiting = []
+        waiting.append(probe)
+    yield from _scored(session, predict, waiting)
 
 
-def _require(name: str, errors: Scores, tolerance: float) -> None:
-    rows = np.flatnonzero(errors > tolerance)
-    if len(rows):
-        more = ", ..." if len(rows) > _ROWS_NAMED else ""
-        raise ProofError(
-            f"graph and estimator differ on {len(rows)} of {len(errors)} rows of group '{name}', "
-            f"by up to {errors.max():.3g} where {tolerance:g} is allowed; "
-            f"rows {', '.join(map(str, rows[:_ROWS_NAMED]))}{more}. Nothing may be published: "
-            "train another candidate, and report the estimator's class and settings"
+def _scored(
+    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
+) -> Iterator[tuple[Probe, Scores, Scores]]:
+    try:
+        blocks = (
+            [np.vstack([block for probe in kinds for block in probe.blocks()])]
+            if len(kinds) > 1
+            else kinds[0].blocks()
         )
+        with np.errstate(all="ignore"):
+            pairs = [(session.run_matrix(x), predict(x)) for x in blocks]
+    except Exception as error:
+        if len(kinds) == 1:
+            raise _stopped(kinds[0], error) from error
+        for probe in kinds:
+            yield from _scored(session, predict, [probe])
+        return
+    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    start = 0
+    for probe in kinds:
+        rows = slice(start, start := start + len(probe))
+        yield probe, ours[rows], theirs[rows]
 
 
-def _labels(
-    ours: Scores, theirs: Scores, threshold: float | None, tolerance: float
-) -> tuple[int, int]:
-    if threshold is None:
-        return 0, 0
-    apart = np.count_nonzero((ours >= threshold) != (theirs >= threshold))
-    return int(apart), int(np.count_nonzero(np.abs(theirs - threshold) <= tolerance))
+def _stopped(probe: Probe, error: Exception) -> ProofError:
+    failure = ProofError(
+        f"proof stopped in group '{probe.name}' of {len(probe)} rows: {type(error).__name__}. "
+        "Declare ranges that exclude what the estimator cannot take"
+    )
+    failure.group = probe.name
+    return failure
+
+
+def _failure(
+    probe: Probe,
+    errors: Scores,
+    tolerance: float,
+    names: Sequence[str],
+    blame: Callable[[Matrix], Blame | None] | None,
+) -> ProofError:
+    rows = np.flatnonzero(errors > tolerance)
+    more = ", ..." if len(rows) > _ROWS_NAMED else ""
+    varied = sorted({int(position) for position in probe.position[rows]} - {-1})
+    columns = f" (they vary {', '.join(names[i] for i in varied)})" if varied else ""
+    found = blame(probe.rows(rows[:_ROWS_BLAMED].tolist())) if blame is not None else None
+    node = f". The first node that differs is {found}" if found is not None else ""
+    failure = ProofError(
+        f"graph and estimator differ on {len(rows)} of {len(errors)} rows of group "
+        f"'{probe.name}', by up to {errors.max():.3g} where {tolerance:g} is allowed; "
+        f"rows {', '.join(map(str, rows[:_ROWS_NAMED]))}{more}{columns}{node}. Nothing may be "
+        "published: train another candidate, and report the estimator's class and settings"
+    )
+    failure.group, failure.rows = probe.name, tuple(map(int, rows[:_ROWS_NAMED]))
+    failure.difference = float(errors.max())
+    if found is not None:
+        failure.node, failure.what = found.node, found.what
+    return failure

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlembed.columns import Column
-from mlembed.training.probes import IDS, MAX_SPLITS, N_BASES, N_RANDOM, probes
+from mlembed.training.probes import (
+    EXTREMES,
+    IDS,
+    N_BASES,
+    N_HELDOUT,
+    N_RANDOM,
+    N_RECOMBINED,
+    N_SAMPLED,
+    TIMES,
+    probes,
+)
 
 COLUMNS = (
     Column(name="age", kind="number", minimum=0.0, exclusive_minimum=True, maximum=120.0),
@@ -38,7 +48,13 @@ def heldout(n: int = 50) -> Any:
 
 def groups(**options: Any) -> dict[str, Any]:
     """Return the probes of the held-out rows."""
-    return probes(heldout(), COLUMNS, options.get("splits", {}), seed=options.get("seed", 0))
+    found = probes(
+        options.get("x", heldout()),
+        COLUMNS,
+        options.get("splits", {}),
+        seed=options.get("seed", 0),
+    )
+    return {name: np.vstack([*probe.blocks()]) for name, probe in found.items()}
 
 
 def varied(x: Any, position: int) -> set[float]:
@@ -57,9 +73,9 @@ def test_probes_miss_each_column_and_all() -> None:
     """Every column is missing by itself in some row, and all of them in one."""
     missing = np.isnan(groups()["missing"])
 
-    assert missing[:-1].sum(axis=1).tolist() == [1] * (N_BASES * len(COLUMNS))
-    assert missing[:-1].any(axis=0).all()
-    assert missing[-1].all()
+    assert missing.sum(axis=1).tolist() == [1] * (N_BASES * len(COLUMNS))
+    assert missing.any(axis=0).all()
+    assert np.isnan(groups()["all_missing"]).tolist() == [[True] * len(COLUMNS)]
 
 
 def test_probes_stand_on_the_ends_of_ranges() -> None:
@@ -70,7 +86,7 @@ def test_probes_stand_on_the_ends_of_ranges() -> None:
 
 
 @given(
-    thresholds=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=MAX_SPLITS, unique=True),
+    thresholds=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200, unique=True),
 )
 def test_probes_stand_on_both_sides_of_every_split(thresholds: list[float]) -> None:
     """A threshold is probed itself, right below and right above."""
@@ -78,17 +94,31 @@ def test_probes_stand_on_both_sides_of_every_split(thresholds: list[float]) -> N
 
     around = {*thresholds, *np.nextafter(thresholds, -np.inf), *np.nextafter(thresholds, np.inf)}
     assert set(x[:, ACCOUNT].tolist()) == around
-    assert len(x) == N_BASES * 3 * len(set(thresholds))
+    assert len(x) == 3 * (len(thresholds) + N_BASES * min(len(thresholds), N_SAMPLED))
 
 
-def test_probes_take_at_most_256_splits_a_column() -> None:
-    """Of very many thresholds some are taken, evenly, the ends among them."""
-    thresholds = np.arange(10_000.0)
+def test_probes_take_all_splits_and_a_sample_on_more_rows() -> None:
+    """Of very many thresholds none is left out; some, the ends among them, get more rows."""
+    thresholds = (np.arange(10_000.0) + 0.25).tolist()
 
-    found = set(groups(splits={"account": thresholds})["splits"][:, ACCOUNT].tolist())
+    x = groups(splits={"account": thresholds})["splits"]
 
-    assert len(found & set(thresholds.tolist())) == MAX_SPLITS
-    assert {0.0, 9_999.0} <= found
+    cells, counts = np.unique(x[:, ACCOUNT], return_counts=True)
+    assert set(thresholds) <= set(cells.tolist())
+    assert np.count_nonzero(counts == 1 + N_BASES) == 3 * N_SAMPLED
+    assert counts[0] == counts[-1] == 1 + N_BASES
+    assert np.count_nonzero(counts == 1) == 3 * (10_000 - N_SAMPLED)
+
+
+def test_probes_are_made_block_by_block() -> None:
+    """However many thresholds there are, no block outgrows a million cells."""
+    probe = probes(heldout(), COLUMNS, {"account": [*map(float, range(100_000))]}, seed=0)["splits"]
+
+    sizes = [block.size for block in probe.blocks()]
+
+    assert len(sizes) > 1
+    assert max(sizes) <= 1_000_000
+    assert sum(sizes) == len(probe) * len(COLUMNS)
 
 
 def test_probes_ignore_splits_of_transforms() -> None:
@@ -113,6 +143,47 @@ def test_probes_hold_ids_that_smaller_numbers_lose() -> None:
     assert varied(x, AGE) == set()
 
 
+def test_probes_hold_times_before_1970() -> None:
+    """Instants with a negative number of seconds are probed, on timestamps alone."""
+    x = groups()["times"]
+
+    assert varied(x, SEEN) == set(TIMES)
+    assert varied(x, ACCOUNT) == set()
+
+
+def test_probes_hold_signed_zeros_subnormals_and_very_large_numbers() -> None:
+    """Numbers at the ends of what a double holds are probed where the range allows them."""
+    wide = (Column(name="n", kind="number"), *COLUMNS[1:])
+
+    x = np.vstack([*probes(heldout(), wide, {}, seed=0)["extremes"].blocks()])
+
+    assert varied(x, AGE) == set(EXTREMES)
+    assert np.signbit(x[x[:, AGE] == 0.0, AGE]).any()
+    assert varied(groups()["extremes"], AGE) == {5e-324, 2.0**-1022}
+
+
+def test_probes_take_some_of_very_many_rows_given() -> None:
+    """Of more held-out rows than are compared, evenly spaced ones are, both ends among them."""
+    x = np.repeat(heldout(1), 3 * N_HELDOUT, axis=0)
+    x[:, ACCOUNT] = np.arange(len(x))
+
+    found = groups(x=x)["heldout"]
+
+    assert len(found) == N_HELDOUT
+    assert set(np.diff(found[:, ACCOUNT]).tolist()) <= {3.0, 4.0}
+    assert found[[0, -1], ACCOUNT].tolist() == [0.0, len(x) - 1.0]
+
+
+def test_probes_recombine_rows() -> None:
+    """Each cell is one that its column was seen with, from a row of its own."""
+    x = groups()["recombined"]
+    rows = {row.tobytes() for row in heldout()}
+
+    assert x.shape == (N_RECOMBINED, len(COLUMNS))
+    assert all(varied(x, position) == set() for position in range(len(COLUMNS)))
+    assert np.mean([row.tobytes() in rows for row in x]) < 0.05
+
+
 def test_probes_draw_random_rows() -> None:
     """Random rows stay within what was seen, a tenth of each column missing, integers whole."""
     x = groups()["random"]
@@ -134,7 +205,7 @@ def test_probes_of_few_rows(n: int) -> None:
     """One held-out row is enough to vary."""
     found = probes(heldout(n), COLUMNS, {"age": [40.0]}, seed=0)
 
-    assert len(found["splits"]) == 3 * min(n, N_BASES)
+    assert len(found["splits"]) == 3 * (1 + min(n, N_BASES))
 
 
 def test_probes_of_a_column_missing_throughout() -> None:
@@ -142,9 +213,9 @@ def test_probes_of_a_column_missing_throughout() -> None:
     x = heldout()
     x[:, AGE] = np.nan
 
-    found = probes(x, COLUMNS, {}, seed=0)
+    ages = groups(x=x)["random"][:, AGE]
 
-    assert 0.0 <= np.nanmin(found["random"][:, AGE]) <= np.nanmax(found["random"][:, AGE]) <= 1.0
+    assert 0.0 <= np.nanmin(ages) <= np.nanmax(ages) <= 1.0
 
 
 def test_probes_depend_on_the_seed_alone() -> None:
