@@ -113,6 +113,8 @@ def own_scores(estimator: Any, x: Matrix) -> Matrix:
     if hasattr(estimator, "predict_proba"):
         scores = estimator.predict_proba(x)
         return np.asarray(scores if scores.shape[1] > 2 else scores[:, 1:], dtype=np.float64)
+    if hasattr(estimator, "score_samples"):
+        return np.asarray(-estimator.score_samples(x)).reshape(-1, 1)
     return np.asarray(estimator.predict(x), dtype=np.float64).reshape(-1, 1)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mlembed.training.lowering.trees import filling, forest, histogram
+from mlembed.training.lowering.trees import filling, forest, gradient, histogram, isolation
 from mlembed.training.lowering.trees.histogram import native_categories
 
 __all__ = ["BUILT_IN", "native_categories"]
 
-BUILT_IN = (filling, forest, histogram)
+BUILT_IN = (filling, forest, gradient, histogram, isolation)
