@@ -9,7 +9,7 @@ import numpy as np
 from mlembed.errors import DataError
 from mlembed.monitoring.statistics import proportions_p, psi, psi_noise
 from mlembed.training.inspection import Finding, share_finding
-from mlembed.training.summary import count_bins
+from mlembed.training.summary import count_bins, count_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -175,11 +175,10 @@ def _counts_now(
 ) -> list[float]:
     """Return the same of the table in hand."""
     if old.top is not None:
-        if found is None:
-            found = {"true": int((values == 1).sum()), "false": int((values == 0).sum())}
+        found = count_named(values) if found is None else found
         kept, n_present = [found.get(name, 0) for name in old.top], sum(found.values())
     else:
-        present = np.sort(values[~np.isnan(values)])
+        present = values[~np.isnan(values)]
         edges = np.array(old.edges, dtype=np.float64)
         kept, n_present = count_bins(present[np.isfinite(present)], edges).tolist(), len(present)
     return [*kept, n_present - sum(kept), len(values) - n_present]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.training.distinct import Distinct, distinct
+from mlembed.training.distinct import count_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,9 +60,9 @@ def describe_column(column: Column, values: NDArray[Any]) -> dict[str, Any]:
     """Return the summary of one column, `(n_records,)`."""
     told: dict[str, Any] = {"column": column.name, "kind": column.kind}
     if column.kind in ("category", "boolean"):
-        found = distinct(values)
-        told |= _presence(len(values), int(found.counts.sum()), len(found.values))
-        return told if column.log in HIDDEN else told | {"top": _top(column, found)}
+        counts = count_named(values)
+        told |= _presence(len(values), sum(counts.values()), len(counts))
+        return told if column.log in HIDDEN else told | {"top": _top(counts)}
     present = np.sort(values[~np.isnan(values)])
     n_distinct = int((present[1:] != present[:-1]).sum()) + 1 if len(present) else 0
     told |= _presence(len(values), len(present), n_distinct)
@@ -77,16 +77,21 @@ def _presence(n: int, n_present: int, n_distinct: int) -> dict[str, Any]:
     return {"missing_share": (n - n_present) / n if n else 0.0, "n_distinct": n_distinct}
 
 
-def _top(column: Column, found: Distinct) -> list[list[Any]]:
-    names = found.values.tolist()
-    if column.kind == "boolean":
-        names = ["true" if value else "false" for value in names]
-    counted = [
-        [name, int(count)]
-        for name, count in zip(names, found.counts.tolist(), strict=True)
+def count_named(values: NDArray[Any]) -> dict[str, int]:
+    """Return how many rows have each value of a category, or true and false of a boolean."""
+    if values.dtype == object:
+        return count_texts(values)
+    counts = {"true": int((values == 1).sum()), "false": int((values == 0).sum())}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _top(counts: Mapping[str, int]) -> list[list[Any]]:
+    shown = [
+        (name, count)
+        for name, count in counts.items()
         if count >= MIN_ROWS_SHOWN and len(name) <= _MAX_LENGTH
     ]
-    return sorted(counted, key=lambda pair: (-pair[1], pair[0]))[:N_TOP]
+    return [[*pair] for pair in sorted(shown, key=lambda pair: (-pair[1], pair[0]))[:N_TOP]]
 
 
 def _mean(ordered: Floats) -> float:
@@ -101,10 +106,9 @@ def _bins(ordered: Floats) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": count_bins(ordered, edges).tolist()}
 
 
-def count_bins(ordered: Floats, edges: Floats) -> NDArray[np.intp]:
-    """Count increasing values in bins whose inner edges, `(n_bins - 1,)`, belong to the right."""
-    ends = np.searchsorted(ordered, edges, side="left")
-    return np.diff(np.concatenate([[0], ends, [len(ordered)]]))
+def count_bins(values: Floats, edges: Floats) -> NDArray[np.intp]:
+    """Count values in bins whose inner edges, `(n_bins - 1,)`, belong to the bin on their right."""
+    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
 
 
 def _spread(ordered: Floats) -> dict[str, Any]:
