@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from mlembed.training.report import naming, numbers
+from mlembed.training.report import lines, naming, numbers
 from mlembed.training.report.plots import Plot, sampled, scales
 from mlembed.training.report.rows import Entry, Rows, lay_out
 from mlembed.training.report.scale import Tick
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 WORST = 15
 _MOST_SLICES = 100
-_SIDE_HEAD = ("rows", "positives", "from", "until")
 
 
 def contest_rows(evaluation: Mapping[str, Any]) -> Rows | None:
@@ -127,13 +126,13 @@ def fold_rows(evaluation: Mapping[str, Any]) -> Rows | None:
                 name=naming.side(item["side"]),
                 low=numbers.seconds(item["from"]),
                 high=numbers.seconds(item["until"]),
-                cells=_side_cells(item),
+                cells=lines.side(item)[1:],
                 kind="now" if item["side"] == "test" else "was",
             )
         )
     if not entries:
         return None
-    chart = lay_out(("rows held for", "time", *_SIDE_HEAD), entries)
+    chart = lay_out((lines.SIDE_HEAD[0], "time", *lines.SIDE_HEAD[1:]), entries)
     ends = [end for entry in entries for end in (entry.low, entry.high) if end is not None]
     first, last = min(ends), max(ends)
     ticks = (
@@ -141,22 +140,6 @@ def fold_rows(evaluation: Mapping[str, Any]) -> Rows | None:
         Tick(96.0, numbers.day(last)),
     )
     return dataclasses.replace(chart, ticks=ticks if last > first else ticks[:1])
-
-
-def _side_cells(side: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is known of one side of the split, in the order of `_SIDE_HEAD`."""
-    return (
-        numbers.count(side.get("n")),
-        numbers.percent(side.get("positives")),
-        numbers.moment(side.get("from")),
-        numbers.moment(side.get("until")),
-    )
-
-
-def side_lines(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return name, rows and share of positives of each side of the split."""
-    sides = evaluation.get("folds", {}).get("sides", ())
-    return [(naming.side(side["side"]), *_side_cells(side)[:2]) for side in sides]
 
 
 def tuning_plot(evaluation: Mapping[str, Any]) -> Plot | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlembed.training.report import numbers
+from mlembed.training.report import naming, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlembed.columns import Column
 
 PROOF_HEAD = ("rows of", "rows", "largest error", "labels apart", "ties at the threshold")
+SIDE_HEAD = ("rows held for", "rows", "positives", "from", "until")
 _MAX_NAMED = 8
 _SEVERITY = {"failed": 0, "warning": 1, "ok": 2}
 _FIRST = ("estimator", "parameters", "metric", "seed", "n_train", "n_test", "data_digest", "code")
@@ -57,6 +58,22 @@ def proof_groups(proof: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
         for name, group in groups
     ]
+
+
+def sides(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return each side of the split in the order of `SIDE_HEAD`."""
+    return [*map(side, evaluation.get("folds", {}).get("sides", ()))]
+
+
+def side(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one side of the split in the order of `SIDE_HEAD`."""
+    return (
+        naming.side(told["side"]),
+        numbers.count(told.get("n")),
+        numbers.percent(told.get("positives")),
+        numbers.moment(told.get("from")),
+        numbers.moment(told.get("until")),
+    )
 
 
 def rejects(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -99,7 +99,6 @@ def _charts(manifest: Manifest, evaluation: Mapping[str, Any]) -> dict[str, Any]
         "importance": comparing.importance_rows(evaluation),
         "dependence": columns.dependence_charts(evaluation),
         "folds": comparing.fold_rows(evaluation),
-        "sides": comparing.side_lines(evaluation),
         "summaries": columns.summaries(evaluation),
     }
 
@@ -111,6 +110,7 @@ def _lines(
         "proof_head": lines.PROOF_HEAD,
         "proof_lines": lines.proof_groups(proof),
         "parameters": [*lines.parameters(evaluation)],
+        "sides": [side[:3] for side in lines.sides(evaluation)],
         "rejects": lines.rejects(evaluation),
         "checks": lines.checks(evaluation),
         "inputs": lines.inputs(manifest),

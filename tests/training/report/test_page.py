@@ -15,6 +15,7 @@ from mlembed.errors import BundleError
 from mlembed.tensors import Tensor
 from mlembed.training.report import write_report
 from training.report import scenes
+from visits import trainer, visits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,6 +184,17 @@ def test_report_of_thirty_columns_stays_small() -> None:
     html = write_report(scenes.manifest(), scenes.wide(), scenes.PROOF)
 
     assert len(html.encode()) < 400_000
+
+
+def test_report_comes_from_a_bundle_alone() -> None:
+    """What a trainer wrote into a bundle is enough for its page."""
+    bundle = trainer().train(visits(1200)).bundle
+
+    told = (bundle.json("evaluation.json"), bundle.json("proof.json"))
+    page = Page(write_report(bundle.manifest, *told))
+
+    assert {"metrics", "contest", "quality", "proof", "limits"} <= set(sections(page))
+    assert "The score is the probability that 'ordered' is yes" in page.text
 
 
 def test_report_is_the_same_twice() -> None:
