@@ -137,7 +137,7 @@ def _roc_auc(ups: Floats, called: Floats) -> Floats:
     downs = called - ups
     above = np.cumsum(downs, axis=1)
     pairs = ups.sum(axis=1) * above[:, -1]
-    beaten = np.einsum("ij,ij->i", ups, above - downs / 2)
+    beaten = np.einsum("ij,ij->i", ups, above) - np.einsum("ij,ij->i", ups, downs) / 2
     values: Floats = 1 - beaten / pairs
     return values
 
