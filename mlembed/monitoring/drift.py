@@ -14,9 +14,12 @@ import numpy as np
 
 from mlembed.monitoring import statistics
 from mlembed.monitoring.counting import count
+from mlembed.telemetry.source import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from mlembed.columns import Column
     from mlembed.monitoring.counting import Counts, Profile, Reference
@@ -88,7 +91,7 @@ def drifts(
 
     Args:
         reference: The bundle's reference.
-        columns: The bundle's columns.
+        columns: The bundle's columns; that of the label among them where there are classes.
         log: The predictions of that bundle.
         policy: Limits.
 
@@ -103,10 +106,21 @@ def drifts(
         profile = reference.columns.get(column.name)
         if profile is None:
             continue
-        values = told.features.get(column.name, np.full(len(told), np.nan))
-        counts = count(profile, column, values, told.weights)
+        rows, values = _values(column.name, scored, told)
+        counts = count(profile, column, values, rows.weights)
         found.append(_measure(column.name, profile, counts, policy))
     return _judged(found, policy)
+
+
+def _values(
+    name: str, scored: PredictionLog, told: PredictionLog
+) -> tuple[PredictionLog, NDArray[Any]]:
+    """Return the rows that hold the column *name*, and its values."""
+    if name != LABEL:
+        return told, told.features.get(name, np.full(len(told), np.nan))
+    if scored.label is None:
+        return scored.select(np.zeros(len(scored), dtype=np.bool_)), np.empty(0)
+    return scored, scored.label  # where no feature is logged, too
 
 
 def _measure(name: str, profile: Profile, counts: Counts, policy: Policy) -> Drift:

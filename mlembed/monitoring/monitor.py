@@ -19,11 +19,13 @@ from mlembed.monitoring import wording
 from mlembed.monitoring.counting import read_reference
 from mlembed.monitoring.drift import Drift, drifts
 from mlembed.monitoring.metrics import DEFAULT_METRIC, METRICS
+from mlembed.monitoring.multiclass import CLASS_METRICS, DEFAULT_CLASS_METRIC
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import Performance, realised
 from mlembed.monitoring.policy import Policy
 from mlembed.monitoring.statistics import wilson_low
 from mlembed.monitoring.traffic import Traffic, calls_of, traffic
+from mlembed.telemetry.classes import label_column
 
 if TYPE_CHECKING:
     from mlembed.bundle.bundle import Bundle
@@ -160,11 +162,14 @@ def monitor(bundle: Bundle, log: PredictionLog, *, policy: Policy = Policy()) ->
     )
     calls = traffic(log, bundle)
     joined = join(log).only(calls_of(log, bundle))
-    found = drifts(reference, manifest.columns, own, policy)
-    metric = _metric(bundle, reference)
+    beside = [label_column(manifest.task.classes)] if manifest.task.classes else []
+    found = drifts(reference, (*manifest.columns, *beside), own, policy)
+    metric, promised, remark = _promise(bundle, reference)
     performance = realised(
-        log, joined, manifest.task, metric, reference.promised, policy, n_reference=reference.n
+        log, joined, manifest.task, metric, promised, policy, n_reference=reference.n
     )
+    if remark:
+        performance = dataclasses.replace(performance, note=f"{performance.note}; {remark}")
     return Report(
         model=manifest.name,
         version=manifest.version,
@@ -185,16 +190,29 @@ def monitor(bundle: Bundle, log: PredictionLog, *, policy: Policy = Policy()) ->
     )
 
 
-def _metric(bundle: Bundle, reference: Reference) -> str:
-    kind = bundle.manifest.task.kind
-    name = reference.metric or DEFAULT_METRIC[kind]
-    if name not in METRICS or METRICS[name].kind != kind:
-        known = ", ".join(key for key, metric in METRICS.items() if metric.kind == kind)
+def _promise(bundle: Bundle, reference: Reference) -> tuple[str, float | None, str]:
+    """Return the metric to measure, what the bundle promises of it, and a remark, or empty."""
+    task, title = bundle.manifest.task, bundle.manifest.title
+    if task.classes:
+        known = list(CLASS_METRICS)
+        default = DEFAULT_CLASS_METRIC
+    else:
+        known = [name for name, metric in METRICS.items() if metric.kind == task.kind]
+        default = DEFAULT_METRIC[task.kind]
+    name = reference.metric or default
+    if not (name in CLASS_METRICS if task.classes else _is_of(task.kind, name)):
         raise MonitoringError(
-            f"{bundle.manifest.title}: the metric of its reference is unknown here; expected one "
-            f"of {known}. A newer bundle needs a newer mlembed"
+            f"{title}: the metric of its reference is unknown here; expected one of "
+            f"{', '.join(known)}. A newer bundle needs a newer mlembed"
         )
-    return name
+    if task.classes and CLASS_METRICS[name].needs_probabilities:
+        remark = f"{name} needs the probability of every class, of which the log holds the top one"
+        return default, bundle.manifest.metrics.get(default), remark
+    return name, reference.promised, ""
+
+
+def _is_of(kind: str, name: str) -> bool:
+    return name in METRICS and METRICS[name].kind == kind
 
 
 def _alerts(

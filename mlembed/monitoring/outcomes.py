@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlembed.bundle.classes import Places
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -92,6 +94,8 @@ def join(log: PredictionLog) -> Joined:
 def labels_of(task: Task, values: Iterable[Any]) -> NDArray[np.float64]:
     """Return outcomes as labels: 0 and 1 for a binary task, numbers for a regression.
 
+    Of several classes a label is the place of its class.
+
     Args:
         task: The bundle's task; the class it calls positive is 1, every other class 0.
         values: Outcomes.
@@ -99,8 +103,16 @@ def labels_of(task: Task, values: Iterable[Any]) -> NDArray[np.float64]:
     Returns:
         `(n,)`; NaN where a value is no label of this task.
     """
+    if task.kind == "multiclass":
+        return codes_of(task, values)
     read = _binary_label if task.kind == "binary" else _number_label
     return np.array([read(task, value) for value in values], dtype=np.float64)
+
+
+def codes_of(task: Task, values: Iterable[Any]) -> NDArray[np.float64]:
+    """Return the place of each class, `(n,)`; NaN where a value is none of a multiclass *task*."""
+    places = Places(task.classes)
+    return np.array([places.of(value) for value in values], dtype=np.float64)
 
 
 class _Keys:

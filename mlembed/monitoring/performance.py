@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlembed.errors import MonitoringError
-from mlembed.monitoring import bootstrap
+from mlembed.monitoring import bootstrap, multiclass
 from mlembed.monitoring.metrics import METRICS, is_defined
-from mlembed.monitoring.outcomes import Joined, labels_of
+from mlembed.monitoring.multiclass import CLASS_METRICS
+from mlembed.monitoring.outcomes import Joined, codes_of, labels_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlembed.bundle.manifest import Task
     from mlembed.monitoring.log import PredictionLog
     from mlembed.monitoring.policy import Policy
+    from mlembed.monitoring.weighted import Measure
 
     Floats = NDArray[np.float64]
 
@@ -173,13 +175,14 @@ def realised(
         log: The predictions of one version.
         joined: Their outcomes, as `join(log)` found them.
         task: What the score means.
-        metric: A name in `METRICS`.
+        metric: A name in `METRICS`; in `CLASS_METRICS`, and of those which need no probabilities, for
+            several classes.
         promised: The metric on held-out rows when the model was published, or None.
         policy: Limits and resamples.
         n_reference: Number of those rows, whose own chance is allowed for; 0 for unknown.
     """
     y = labels_of(task, joined.values)
-    scores, weights = log.score[joined.rows], log.weights[joined.rows]
+    scores, weights = _answers(log, joined, task), log.weights[joined.rows]
     answered = np.isin(log.reason[joined.rows].astype(str), ("ok", "abstain")) & np.isfinite(scores)
     usable = answered & np.isfinite(y)
     y, scores, weights = y[usable], scores[usable], weights[usable]
@@ -187,16 +190,17 @@ def realised(
     value = ends = None
     state: State = "insufficient"
     note = f"{n} joined outcomes, {policy.min_outcomes} are needed"
-    if n and not is_defined(METRICS[metric], y):
+    if n and not task.classes and not is_defined(METRICS[metric], y):
         alike = "of one class" if METRICS[metric].needs_both else "0"
         note = f"{metric} is undefined: all {n} outcomes are {alike}"
     elif n:
-        of = bootstrap.measure(metric, y, scores, task.threshold)
+        of = _measure(metric, y, scores, task)
         drawn = bootstrap.resample([of.times(weights)], n, policy.resamples, policy.seed)[:, 0]
         value, ends = of(weights), bootstrap.interval(drawn)
         if n >= policy.min_outcomes and ends is not None:
             spread = float(np.nanstd(drawn)) * (1 + n / n_reference if n_reference else 1) ** 0.5
-            state, note = _judge(metric, value, promised, spread, policy)
+            sign = (CLASS_METRICS if task.classes else METRICS)[metric].sign
+            state, note = _judge(sign, value, promised, spread, policy)
     return Performance(
         metric=metric,
         state=state,
@@ -220,12 +224,26 @@ def _check_lengths(*arrays: NDArray[Any] | None) -> None:
         )
 
 
+def _answers(log: PredictionLog, joined: Joined, task: Task) -> Floats:
+    """Return what was answered, `(matched,)`: scores, or places of the most probable classes."""
+    if not task.classes:
+        return log.score[joined.rows]
+    if log.label is None:
+        return np.full(joined.matched, np.nan)
+    return codes_of(task, log.label[joined.rows])
+
+
+def _measure(metric: str, y: Floats, scores: Floats, task: Task) -> Measure:
+    if task.classes:
+        return multiclass.measure(metric, y, scores, len(task.classes))
+    return bootstrap.measure(metric, y, scores, task.threshold)
+
+
 def _judge(
-    metric: str, value: float, promised: float | None, spread: float, policy: Policy
+    sign: int, value: float, promised: float | None, spread: float, policy: Policy
 ) -> tuple[State, str]:
     if promised is None:
         return "ok", "the bundle promises nothing to compare with"
-    sign = METRICS[metric].sign
     worse = sign * (promised - value)
     allowed = policy.metric_drop if sign > 0 else policy.loss_rise * abs(promised)
     if worse >= allowed and worse > _Z_95 * spread:

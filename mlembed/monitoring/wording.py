@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlembed.monitoring.drift import SCORE
+from mlembed.telemetry.source import LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,6 +106,11 @@ def shift(model: str, drift: Drift) -> tuple[str, str]:
         return (
             f"the scores moved: {sizes}{drift.note}",
             f"look at the columns that moved too, and at how many now cross a threshold. {real}",
+        )
+    if drift.name == LABEL:
+        return (
+            f"the shares of the classes moved: {sizes}{drift.note}",
+            f"look at the columns that moved too, and at the class that gained. {real}",
         )
     return (
         f"column '{drift.name}' moved: {sizes}{drift.note}",

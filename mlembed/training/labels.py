@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from mlembed.bundle.classes import Places, number_in, spelling
 from mlembed.bundle.task import MAX_CLASSES
 from mlembed.errors import DataError, DeclarationError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     Class = str | bool | float
 
 _NAMED = 6
-_WHOLE = 2.0**63
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
@@ -137,7 +137,7 @@ class Multiclass:
         if self.classes is None:
             return
         given = (self.classes,) if isinstance(self.classes, str) else tuple(self.classes)
-        texts = [_spelling(_plain(item)) if _is_class(item) else None for item in given]
+        texts = [spelling(_plain(item)) if _is_class(item) else None for item in given]
         named = tuple(text for text in texts if text)
         if len({*named}) != len(given) or not 2 <= len(named) <= MAX_CLASSES:  # noqa: PLR2004
             raise DeclarationError(
@@ -157,13 +157,13 @@ class Multiclass:
         """
         if self.classes is not None:
             return self
-        found = {text for value in values if (text := _spelling(_plain(value))) is not None}
+        found = {text for value in values if (text := spelling(_plain(value))) is not None}
         if not 2 <= len(found) <= MAX_CLASSES:  # noqa: PLR2004
             raise DataError(
                 f"label '{self.column}': expected 2 to {MAX_CLASSES} classes, the training rows "
                 f"hold {len(found)}; join rare ones, or declare a Regression of a quantity"
             )
-        numbers = {text: number for text in found if (number := _spelt(text)) is not None}
+        numbers = {text: number for text in found if (number := number_in(text)) is not None}
         if len(numbers) < len(found):
             return dataclasses.replace(self, classes=sorted(found))
         in_order = sorted(found, key=lambda text: (numbers[text], text))
@@ -175,24 +175,16 @@ class Multiclass:
         Raises:
             DataError: If it is missing or none of them, or no classes are known yet.
         """
-        if isinstance(value, str) and value in self._places:
-            return self._places[value]
-        text = _spelling(_plain(value))
-        place = None if text is None else self._places.get(text, self._numbers.get(_spelt(text)))
+        plain = _plain(value)
+        place = self._places.of(plain)
         if place is None:
-            what = "missing" if _plain(value) is None else "none of the classes"
+            what = "missing" if plain is None else "none of the classes"
             raise DataError(f"label '{self.column}': an outcome is {what}; expected {self._wanted}")
-        return place
+        return float(place)
 
     @functools.cached_property
-    def _places(self) -> dict[str, float]:
-        return {str(text): float(place) for place, text in enumerate(self.classes or ())}
-
-    @functools.cached_property
-    def _numbers(self) -> dict[float | None, float]:
-        """The place of each number that a class spells in another way than `of` does."""
-        places = {_spelt(text): place for text, place in reversed(self._places.items())}
-        return {number: place for number, place in places.items() if number is not None}
+    def _places(self) -> Places:
+        return Places([str(item) for item in self.classes or ()])
 
     @property
     def _wanted(self) -> str:
@@ -236,22 +228,6 @@ def _is_class(item: Any) -> bool:
     return (isinstance(item, str) and bool(item.strip())) or (
         isinstance(item, (bool, int, float)) and math.isfinite(item)
     )
-
-
-def _spelling(value: Any) -> str | None:
-    """Return the class that *value*, as `_plain` gives it, stands for; None where it is none."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        whole = math.isfinite(value) and value.is_integer() and abs(value) < _WHOLE
-        return str(int(value)) if whole else repr(value) if math.isfinite(value) else None
-    return value if isinstance(value, str) else None
-
-
-def _spelt(text: str) -> float | None:
-    """Return the finite number that *text* spells in digits, or None."""
-    number = None if text.lower() in _WORDS else _number(text)
-    return number if number is not None and math.isfinite(number) else None
 
 
 def _plain(value: Any) -> Any:
