@@ -134,14 +134,15 @@ def _champion(evaluation: Mapping[str, Any]) -> Iterator[str]:
     ends = numbers.interval(found.get("low"), found.get("high"))
     yield (
         f"Against {_text(found['title'])} on the same rows: {naming.metric(found['metric'])} "
-        f"{numbers.number(found['challenger'])} after {numbers.number(found['champion'])}, a gain of "
-        f"{numbers.signed(found['difference'])}{f' (95% interval {ends})' if ends else ''}."
+        f"{numbers.number(found.get('challenger'))} after {numbers.number(found.get('champion'))}, a "
+        f"gain of {numbers.signed(found.get('difference'))}"
+        f"{f' (95% interval {ends})' if ends else ''}."
     )
 
 
 def _confusion(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    cells = evaluation.get("confusion")
-    if cells:
+    cells = evaluation.get("confusion", {})
+    if "true_positive" in cells:
         yield _table(
             ("truth", "labelled positive", "labelled negative"),
             (
@@ -186,9 +187,14 @@ def _proof(proof: Mapping[str, Any]) -> Iterator[str]:
         verb = "agree" if proof.get("passed") else "do not agree"
         yield (
             f"Graph and estimator {verb} on {numbers.count(proof['n_rows'])} rows to "
-            f"{numbers.error(proof['max_abs_error'])} (allowed {numbers.error(proof['tolerance'])})."
+            f"{numbers.error(proof['max_abs_error'])} (allowed {numbers.error(proof['tolerance'])}{_why(proof)})."
         )
         yield _table(lines.PROOF_HEAD, lines.proof_groups(proof))
+
+
+def _why(proof: Mapping[str, Any]) -> str:
+    reason = _text(proof.get("tolerance_reason", ""))
+    return f": {reason}" if reason else ""
 
 
 def _again(evaluation: Mapping[str, Any]) -> Iterator[str]:

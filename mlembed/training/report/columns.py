@@ -51,7 +51,7 @@ class Summary:
 def summaries(evaluation: Mapping[str, Any]) -> list[Summary]:
     """Return the data summary, a line a column."""
     data = evaluation.get("data", {})
-    rows = data.get("n_read", 0) - data.get("n_rejected", 0)
+    rows = data.get("n", data.get("n_read", 0) - data.get("n_rejected", 0))
     return [_summary(column, rows) for column in data.get("columns", ())]
 
 
@@ -130,7 +130,8 @@ def _categories(labels: Sequence[str], y: Sequence[float], share: Sequence[float
 
 def _numeric(item: Mapping[str, Any], share: Sequence[float | None]) -> Plot:
     x, y = item["x"], item["y"]
-    x_axis, y_axis = scales(x, y, room=0.1)
+    missing = item.get("missing")
+    x_axis, y_axis = scales(x, [*y, *([missing["y"]] if missing else [])], room=0.1)
     span = y_axis.high - y_axis.low
     y_axis = dataclasses.replace(
         y_axis, low=y_axis.low - _STRIP * span, start=_SMALL - 40.0
@@ -154,6 +155,8 @@ def _numeric(item: Mapping[str, Any], share: Sequence[float | None]) -> Plot:
         ),
         x_marks=_date_ticks(x_axis.low, x_axis.high, x_axis.start, x_axis.end) if dates else None,
     )
+    if missing:
+        plot.level(missing["y"], f"missing ({numbers.percent(missing.get('share'))})")
     _strip(plot, x, share)
     plot.line(x, y)
     if len(x) == 1:

@@ -42,9 +42,9 @@ def contest_rows(evaluation: Mapping[str, Any]) -> Rows | None:
 
 
 def champion_rows(evaluation: Mapping[str, Any]) -> Rows | None:
-    """Chart the gain over the champion with its interval, or None where there is no champion."""
-    found = evaluation.get("champion")
-    if not found:
+    """Chart the gain over the champion with its interval, or None where none was found."""
+    found = evaluation.get("champion") or {}
+    if found.get("difference") is None:
         return None
     entry = Entry(
         name=f"gain over {found['title']}",
@@ -56,16 +56,20 @@ def champion_rows(evaluation: Mapping[str, Any]) -> Rows | None:
             numbers.interval(found.get("low"), found.get("high")),
         ),
     )
-    head = ("", f"difference of {naming.metric(found['metric'])}", "difference", "95% interval")
+    head = ("", f"gain of {naming.metric(found['metric'])}", "gain", "95% interval")
     return lay_out(head, [entry], line=0.0, line_text="no difference")
 
 
 def slice_rows(evaluation: Mapping[str, Any]) -> tuple[Rows | None, Rows | None, list[str]]:
-    """Chart the worst slices, then the others, and name those too small to measure."""
+    """Chart the worst slices, then the others, and name those that cannot be measured."""
     slices = evaluation.get("slices", ())
     metric = evaluation.get("metric", "")
     overall = evaluation.get("metrics", {}).get(metric)
-    small = [_slice(item) for item in slices if item.get("value_of_metric") is None]
+    small = [
+        f"{_slice(item)} ({item.get('reason', 'too few rows')})"
+        for item in slices
+        if item.get("value_of_metric") is None
+    ]
     judged = [item for item in slices if item.get("value_of_metric") is not None]
     entries = [
         Entry(

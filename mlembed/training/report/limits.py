@@ -102,9 +102,12 @@ def _slices(evaluation: Mapping[str, Any]) -> Iterator[str]:
             f"{numbers.number(worst['value_of_metric'])} on {numbers.count(worst['n'])} rows."
         )
     if small:
-        names = ", ".join(f"'{item['column']}' = {item['value']}" for item in small[:_NAMED])
+        names = ", ".join(
+            f"'{item['column']}' = {item['value']} ({item.get('reason', 'too few rows')})"
+            for item in small[:_NAMED]
+        )
         more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
-        yield f"Too few rows to measure: {names}{more}."
+        yield f"Not measured: {names}{more}."
 
 
 def _scores(manifest: Manifest, evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -129,7 +132,14 @@ def _scores(manifest: Manifest, evaluation: Mapping[str, Any]) -> Iterator[str]:
 
 def _leakage(evaluation: Mapping[str, Any]) -> Iterator[str]:
     for item in evaluation.get("leakage", ()):
-        if item.get("action") != "dropped":
+        if item.get("action") == "dropped":
+            continue
+        if item["kind"] == "identifier":
+            yield (
+                f"Column '{item['column']}' {naming.leak('identifier')}: what was learnt of its "
+                "values says nothing of new ones."
+            )
+        else:
             yield (
                 f"Column '{item['column']}' {naming.leak(item['kind'])} ({item['detail']}) and was "
                 "kept: if it is not known at the time of the prediction, these numbers are wrong."

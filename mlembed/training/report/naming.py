@@ -33,7 +33,7 @@ _LEAKS = {
     "gives_away": "gives the label away",
     "later": "is later than the prediction",
     "absent": "is nothing the host will have",
-    "identifier": "has as many values as there are rows",
+    "identifier": "has about as many values as there are rows",
 }
 _SIDES = {"train": "training", "calibration": "calibration", "test": "test (measured on)"}
 

@@ -128,7 +128,7 @@ def _sections(found: Mapping[str, Any]) -> Iterator[Section]:
     parts = (
         ("gates", "Gates", found["gates"]),
         ("metrics", "Metrics", found["metrics"]),
-        ("champion", "Champion and challenger", found["champion"]),
+        ("champion", "Champion and challenger", evaluation.get("champion")),
         ("contest", "Candidates", found["contest"] or found["tuning"]),
         ("quality", "Scores and truth", found["quality"] or evaluation.get("confusion")),
         ("slices", "Slices", evaluation.get("slices")),

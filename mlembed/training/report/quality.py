@@ -141,10 +141,11 @@ def _errors(edges: list[float], counts: list[float], unit: str) -> Plot:
     x, y = scales(edges, counts, zero=True)
     plot = Plot(
         title="Residuals",
-        note="How far scores were from the truth, and how often.",
+        note="How far the truth was above the score, and how often; the outermost bars hold what "
+        "lies beyond them, too.",
         x=x,
         y=y,
-        x_name=f"score less truth{unit}",
+        x_name=f"truth less score{unit}",
         y_name="rows",
         table=Table(
             head=("residual", "rows"),
@@ -222,8 +223,8 @@ def _marked(plot: Plot, point: Mapping[str, float], x: str, y: str) -> Plot:
 
 def _point(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """Return the rates at the threshold, those that are defined."""
-    cells = evaluation.get("confusion")
-    if not cells:
+    cells = evaluation.get("confusion", {})
+    if "true_positive" not in cells:
         return {}
     hits, alarms = cells["true_positive"], cells["false_positive"]
     missed, passed = cells["false_negative"], cells["true_negative"]

@@ -34,6 +34,12 @@ PROOF: dict[str, Any] = {
     "seed": 0,
     "label_disagreements": 0,
     "threshold_ties": 3,
+    "not_numbers": 2,
+    "tolerance_reason": "",
+    "n_heldout": 4120,
+    "n_nodes": 14,
+    "ops": {"TreeEnsemble": 1, "Cast": 13},
+    "versions": {"onnxruntime": "1.32.0"},
     "groups": {
         "held-out": {
             "n_rows": 1200,
@@ -157,7 +163,11 @@ def binary() -> dict[str, Any]:
         "threshold": {
             "rule": "cost",
             "value": 0.31,
-            "detail": {"false_positive": 1.0, "false_negative": 5.0, "expected_cost": 0.1234567},
+            "detail": {
+                "asked": {"false_positive": 1.0, "false_negative": 5.0},
+                "n": 2000,
+                "recall": 0.81234567,
+            },
         },
         "curves": _curves(y, scores),
         "slices": _slices(metrics["roc_auc"]),
@@ -209,6 +219,12 @@ def binary() -> dict[str, Any]:
                 "detail": "ROC AUC 0.991 alone",
                 "action": "warned",
             },
+            {
+                "column": "member",
+                "kind": "identifier",
+                "detail": "as many",
+                "action": "warned",
+            },
         ],
         "data": _data(x),
         "reproduce": {
@@ -227,7 +243,7 @@ def regression() -> dict[str, Any]:
     x = random.uniform(0, 24, size=(3000, 1))
     y = 200 + 150 * np.sin(x[:, 0] / 4) + random.gamma(2, 20, 3000)
     scores = HistGradientBoostingRegressor(max_iter=30).fit(x, y).predict(x)
-    residuals = scores - y
+    residuals = y - scores
     counts, edges = np.histogram(residuals, 30)
     order = np.array_split(np.argsort(scores), 10)
     return {
@@ -265,6 +281,8 @@ def regression() -> dict[str, Any]:
             "below": 31.2345,
             "above": 63.4,
             "coverage": 0.9032,
+            "coverage_low": 0.88,
+            "coverage_high": 0.92,
             "n_calibration": 800,
         },
         "gates": [
@@ -390,7 +408,7 @@ def _slices(overall: float) -> list[dict[str, Any]]:
                 "difference": value - overall,
             }
         )
-    return [*made, {"column": "town", "value": "town 39", "n": 12}]
+    return [*made, {"column": "town", "value": "town 39", "n": 12, "reason": "fewer than 50 rows"}]
 
 
 def _dependence() -> list[dict[str, Any]]:
@@ -402,6 +420,7 @@ def _dependence() -> list[dict[str, Any]]:
             "x": grid.tolist(),
             "y": (1 / (1 + np.exp(3 - grid / 150))).tolist(),
             "share": (np.exp(-grid / 150) / np.exp(-grid / 150).sum()).tolist(),
+            "missing": {"y": 0.4, "share": 0.1},
         },
         {
             "column": "source",
