@@ -87,3 +87,13 @@ def test_one_class_leaves_the_metrics_that_need_two_undefined() -> None:
 
     assert set(found) == {"log_loss", "brier", "error", "ece"}
     assert not is_defined(METRICS["brier"], np.empty(0))
+
+
+def test_decisions_without_a_positive_label_are_worth_nothing() -> None:
+    """Where a draw of rows labels nobody, precision and F1 are 0, as they are of the rows."""
+    y, scores = np.array([0.0, 1.0, 0.0]), np.array([0.1, 0.2, 0.9])
+    weights = np.array([1.0, 2.0, 0.0])
+
+    for name in ("precision", "recall", "f1"):
+        assert bootstrap.measure(name, y, scores, 0.5)(weights) == 0.0
+        assert METRICS[name].of(y[:2], scores[:2], 0.5) == 0.0

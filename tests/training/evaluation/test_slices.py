@@ -97,9 +97,9 @@ def test_slices_too_small_or_of_one_class_are_told_last() -> None:
 
 
 def test_slices_of_few_entities_have_no_interval() -> None:
-    """A slice that one entity fills has a value, and no interval."""
+    """A slice that nine entities fill has a value, and no interval."""
     rows = trade(1000)
-    clusters = np.where(rows.x[:, 1] == 2, 0, np.arange(1000))
+    clusters = np.where(rows.x[:, 1] == 2, np.arange(1000) % 9, np.arange(1000) + 9)
     rows = trade(1000, clusters=clusters)
 
     found = {part["value"]: part for part in slices(rows, "brier", 0.5, ["job"], resamples=50)}
