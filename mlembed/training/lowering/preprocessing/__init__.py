@@ -7,10 +7,29 @@ transformer may amplify a last digit, and a tree turns it into another leaf.
 from __future__ import annotations
 
 from mlembed.training.lowering.preprocessing import (
+    bins,
+    decomposition,
     encoders,
     functions,
     imputers,
+    polynomial,
+    power,
+    quantile,
     scalers,
+    selection,
+    splines,
 )
 
-__all__ = ["encoders", "functions", "imputers", "scalers"]
+__all__ = [
+    "bins",
+    "decomposition",
+    "encoders",
+    "functions",
+    "imputers",
+    "polynomial",
+    "power",
+    "quantile",
+    "scalers",
+    "selection",
+    "splines",
+]
