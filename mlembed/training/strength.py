@@ -35,8 +35,8 @@ def separation(values: NDArray[Any], y: Floats, *, seed: int = 0) -> float:
         seed: Seed of the halves.
 
     Returns:
-        From .5 (nothing) to 1; the best of its order, either way round and with missing at either
-        end, and of the share of positives near each value.
+        From .5 (nothing) to 1; the better of its order, either way round, and of the share of
+        positives near each value.
     """
     learnt = _out_of_half(values, y, "binary", roc_auc, seed)
     return max(learnt, 0.5, 0.0 if values.dtype == object else _ordered(values, y))
@@ -79,9 +79,8 @@ def _ordered(values: Floats, y: Floats) -> float:
     places = found.codes + 1  # missing comes first
     rows = np.bincount(places, minlength=len(found.values) + 1)
     positives = np.bincount(places[y == 1], minlength=len(rows))
-    ends = (0, -1) if rows[0] else (0,)
-    both = [_auc(np.roll(positives, end), np.roll(rows, end)) for end in ends]
-    return max(max(auc, 1 - auc) for auc in both)
+    auc = _auc(positives, rows)
+    return max(auc, 1 - auc)
 
 
 def _out_of_half(

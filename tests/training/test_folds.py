@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,21 @@ def test_time_split_holds_out_since_a_moment(since: Any) -> None:
     fold = TimeSplit("key", since=since, gap_seconds=DAY / 2).split(dataset(times))
 
     assert (fold.train.tolist(), fold.test.tolist()) == ([1, 3], [0, 2])
+
+
+def test_time_split_since_does_not_ask_the_machine_for_its_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A moment without a zone is in UTC wherever the trainer runs."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    start = dt.datetime(2012, 11, 1, tzinfo=dt.UTC).timestamp()
+
+    fold = TimeSplit("key", since="2012-11-01").split(dataset(start + np.array([-1.0, 0.0])))
+    monkeypatch.undo()
+    time.tzset()
+
+    assert fold.test.tolist() == [1]
 
 
 def test_time_split_since_before_1970() -> None:

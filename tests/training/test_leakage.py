@@ -112,6 +112,9 @@ def leaky(y: Any) -> dict[str, Any]:
         "bowl": np.sign(noise) * (2 * y + 0.1 * np.abs(noise)),
         "present": np.where(y == 1, noise, np.nan),
         "missing": np.where(y == 1, np.nan, noise),
+        "missing_or_between": np.where(
+            y == 1, np.where(noise > 0, np.nan, 0.5 + noise / 100), np.round(noise)
+        ),
         "between": np.where(y == 1, 0.5 + noise / 100, np.round(noise)),
     }
 
@@ -148,6 +151,16 @@ def test_find_leaks_sees_numbers_that_explain_a_quantity(sign: int, sigma: float
     y = np.random.default_rng(3).lognormal(0, sigma, N)
 
     assert found({"x": ("number", sign * np.sqrt(y))}, y, kind="regression") == [("x", "auc")]
+
+
+def test_find_leaks_sees_what_is_missing_explain_a_quantity() -> None:
+    """Missing is a value of its own, with a mean of its own."""
+    y = np.random.default_rng(3).normal(size=N)
+    y[: N // 4] = 5.0
+
+    values = np.where(np.arange(N) < N // 4, np.nan, y)
+
+    assert found({"x": ("number", values)}, y, kind="regression") == [("x", "auc")]
 
 
 def test_find_leaks_sees_categories_that_explain_a_quantity() -> None:
@@ -200,6 +213,26 @@ def test_find_leaks_needs_more_than_chance_to_say_that_a_value_settles() -> None
 
     assert found({"x": ("boolean", nine), "z": ("boolean", fifteen)}, y) == []
     assert found({"x": ("boolean", nine)}, y, min_rows=9) == [("x", "gives_away")]
+
+
+def test_find_leaks_does_not_take_ten_heads_of_a_fair_coin_for_a_leak() -> None:
+    """Ten positives in a row are likely enough where half of all rows are positive."""
+    y = np.arange(N) % 2.0
+    y[1] = 0.0
+    ten = np.zeros(N)
+    ten[np.flatnonzero(y == 1)[:10]] = 1
+
+    assert found({"x": ("boolean", ten)}, y) == []
+
+
+def test_find_leaks_settles_nothing_by_half() -> None:
+    """However low the purity asked for, most rows with the value must be of the class for sure."""
+    y = labels(0.05)
+    mixed = np.zeros(N)
+    mixed[np.flatnonzero(y == 1)[:7]] = 1
+    mixed[np.flatnonzero(y == 0)[:5]] = 1
+
+    assert found({"x": ("boolean", mixed)}, y, purity=0.5) == []
 
 
 def test_find_leaks_sees_what_is_known_only_later() -> None:
@@ -287,10 +320,13 @@ def test_explained_of_a_constant_quantity_is_nothing() -> None:
 
 
 def test_find_leaks_judges_a_sample_of_a_large_table() -> None:
-    """A million rows are judged by 200,000 of them, the same ones each time."""
+    """Of 300,000 rows 200,000 are judged, so a value of twelve rows shows fewer than ten."""
     n = 300_000
     y = labels(0.1, n=n)
+    told = np.zeros(n)
+    told[np.flatnonzero(y == 1)[:12]] = 1
     columns: dict[str, tuple[Kind, Any]] = {
+        "told": ("boolean", told),
         "x": ("number", y + np.random.default_rng(0).normal(0, 0.1, n)),
         "id": ("integer", np.arange(float(n))),
         "nearly": ("integer", np.maximum(np.arange(float(n)), 1.0)),

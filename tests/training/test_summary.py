@@ -130,6 +130,7 @@ def test_summarise_is_plain_json_whatever_the_numbers(values: list[float]) -> No
         ("number", np.full(5, np.nan)),
         ("number", np.full(50, 3.0)),
         ("number", np.array([1.0, 2.0])),
+        ("number", np.array([-1.7e308, 1.7e308])),
         ("category", text([None] * 5)),
         ("category", text(["a"] * 50)),
         ("category", text([f"v{i % 300}" for i in range(6000)])),
