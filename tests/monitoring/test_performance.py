@@ -232,6 +232,17 @@ def test_realised_is_insufficient_without_enough_truth(y: list[bool], note: str)
     assert note in found.note
 
 
+def test_realised_is_insufficient_where_all_quantities_are_nothing() -> None:
+    """An error in proportion to quantities that are all 0 has no value, and the note says so."""
+    task = toy_bundle(kind="regression").manifest.task
+    log = toy_log(3, outcomes=[LoggedOutcome(f"id-{i}", "", 0.0, 2**60, None, 0) for i in range(3)])
+
+    found = realised(log, join(log), task, "wape", 0.2, POLICY)
+
+    assert (found.state, found.value) == ("insufficient", None)
+    assert found.note == "wape is undefined: all 3 outcomes are 0"
+
+
 def test_realised_leaves_out_what_is_no_answer() -> None:
     """Fallbacks, rows without a score and outcomes that are no label do not count."""
     y, scores = [True, False, True, True, "", 7.0], [0.9, 0.1, 0.5, np.nan, 0.5, 0.5]

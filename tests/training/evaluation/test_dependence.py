@@ -53,13 +53,14 @@ def test_dependence_of_constant_and_empty_columns_is_plain() -> None:
     """One value is one point, no value is none but the missing one, and all of it is JSON."""
     x = cells(50)
     x[:, 0], x[:, 5] = np.nan, 3.0
-    x[0, 5] = np.inf
+    x[0, 5], x[:, 3] = np.inf, np.inf
 
-    age, noise = dependence(trade(50, x=x), ["age", "noise"], odds)
+    age, noise, visits = dependence(trade(50, x=x), ["age", "noise", "visits"], odds)
 
     assert (age["x"], age["y"], age["missing"]["share"]) == ([], [], 1.0)
     assert (noise["x"], noise["share"]) == ([3.0], [0.98])
-    json.dumps([age, noise], allow_nan=False)
+    assert (visits["x"], visits["y"], visits["share"]) == ([], [], [])
+    json.dumps([age, noise, visits], allow_nan=False)
 
 
 def test_dependence_of_few_values_has_one_point_each() -> None:
