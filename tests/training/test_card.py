@@ -140,7 +140,7 @@ def test_card_shows_code_that_runs(tmp_path: Path) -> None:
         ({}, "30.1% of the rows measured on belong to a 'customer' that it was trained on too"),
         ({"slices": []}, "No groups of rows were measured apart"),
         ({}, "It is worst where 'source' is search: ROC AUC 0.8077 on 60 rows."),
-        ({}, "Not measured: 'town' = town 39 (fewer than 50 rows)."),
+        ({}, "Not measured, fewer than 50 rows: town = town 39."),
         ({}, "Scores are 0.0121 from the share that came true"),
         ({"calibration_error": None}, "The error of its probabilities was not measured"),
         ({}, "Column 'basket' predicts the label all alone (ROC AUC 0.991 alone) and was kept"),

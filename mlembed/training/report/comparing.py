@@ -60,20 +60,15 @@ def champion_rows(evaluation: Mapping[str, Any]) -> Rows | None:
     return lay_out(head, [entry], line=0.0, line_text="no difference")
 
 
-def slice_rows(evaluation: Mapping[str, Any]) -> tuple[Rows | None, Rows | None, list[str]]:
-    """Chart the worst slices, then the others, and name those that cannot be measured."""
+def slice_rows(evaluation: Mapping[str, Any]) -> tuple[Rows | None, Rows | None]:
+    """Chart the worst slices, then the others."""
     slices = evaluation.get("slices", ())
     metric = evaluation.get("metric", "")
     overall = evaluation.get("metrics", {}).get(metric)
-    small = [
-        f"{_slice(item)} ({item.get('reason', 'too few rows')})"
-        for item in slices
-        if item.get("value_of_metric") is None
-    ]
     judged = [item for item in slices if item.get("value_of_metric") is not None]
     entries = [
         Entry(
-            name=_slice(item),
+            name=lines.slice_name(item),
             value=item["value_of_metric"],
             low=item.get("low"),
             high=item.get("high"),
@@ -92,7 +87,7 @@ def slice_rows(evaluation: Mapping[str, Any]) -> tuple[Rows | None, Rows | None,
         text = "" if overall is None else f"all rows: {numbers.number(overall)}"
         return lay_out(head, part, line=overall, line_text=text) if part else None
 
-    return chart(entries[:WORST]), chart(entries[WORST:]), small
+    return chart(entries[:WORST]), chart(entries[WORST:])
 
 
 def importance_rows(evaluation: Mapping[str, Any]) -> Rows | None:
@@ -182,7 +177,3 @@ def _tuned(tuning: Mapping[str, Any]) -> str:
     if pruned:
         text += f", {numbers.count(pruned)} of them given up early"
     return f"{text}. Values on validation folds favour what was tuned on them."
-
-
-def _slice(item: Mapping[str, Any]) -> str:
-    return f"{item['column']} = {item['value']}"

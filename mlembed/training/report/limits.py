@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlembed.training.report import naming, numbers
+from mlembed.training.report import lines, naming, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +92,6 @@ def _entities(evaluation: Mapping[str, Any]) -> Iterator[str]:
 def _slices(evaluation: Mapping[str, Any]) -> Iterator[str]:
     slices = evaluation.get("slices", ())
     judged = [item for item in slices if item.get("value_of_metric") is not None]
-    small = [item for item in slices if item.get("value_of_metric") is None]
     if evaluation.get("n") and not slices:
         yield "No groups of rows were measured apart, so it may be worse for some of them."
     if judged:
@@ -101,13 +100,9 @@ def _slices(evaluation: Mapping[str, Any]) -> Iterator[str]:
             f"It is worst where '{worst['column']}' is {worst['value']}: {metric} "
             f"{numbers.number(worst['value_of_metric'])} on {numbers.count(worst['n'])} rows."
         )
-    if small:
-        names = ", ".join(
-            f"'{item['column']}' = {item['value']} ({item.get('reason', 'too few rows')})"
-            for item in small[:_NAMED]
-        )
-        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
-        yield f"Not measured: {names}{more}."
+    for reason, names in lines.unmeasured(evaluation).items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"Not measured, {reason}: {', '.join(names[:_NAMED])}{more}."
 
 
 def _scores(manifest: Manifest, evaluation: Mapping[str, Any]) -> Iterator[str]:

@@ -76,6 +76,20 @@ def side(told: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def unmeasured(evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the slices that could not be measured, by the reason why."""
+    found: dict[str, list[str]] = {}
+    for item in evaluation.get("slices", ()):
+        if item.get("value_of_metric") is None:
+            found.setdefault(item.get("reason", "too few rows"), []).append(slice_name(item))
+    return found
+
+
+def slice_name(told: Mapping[str, Any]) -> str:
+    """Name the rows of a slice."""
+    return f"{told['column']} = {told['value']}"
+
+
 def rejects(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each reason to reject a row with the number of rows, the most frequent first."""
     reasons = evaluation.get("data", {}).get("reasons", {})

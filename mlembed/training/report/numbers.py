@@ -16,7 +16,7 @@ _DIGITS = 4
 _TINY = 1e-4
 _HUGE = 1e15
 _LEAST_SHARE = 0.0005
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=_)(?!_)")
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
@@ -123,5 +123,5 @@ def capital(text: str) -> str:
 
 
 def parts(text: str) -> list[str]:
-    """Split a name such as `LogisticRegression` where a line may break."""
+    """Split a name such as `LogisticRegression` or `hours_per_week` where a line may break."""
     return _WORD.split(text)

@@ -83,7 +83,7 @@ def write_report(
 
 
 def _charts(manifest: Manifest, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    worst, others, small = comparing.slice_rows(evaluation)
+    worst, others = comparing.slice_rows(evaluation)
     return {
         "verdict": verdict(manifest, evaluation),
         "facts": facts(manifest, evaluation),
@@ -95,7 +95,6 @@ def _charts(manifest: Manifest, evaluation: Mapping[str, Any]) -> dict[str, Any]
         "quality": quality.quality_plots(manifest, evaluation),
         "worst": worst,
         "others": others,
-        "small": small,
         "importance": comparing.importance_rows(evaluation),
         "dependence": columns.dependence_charts(evaluation),
         "folds": comparing.fold_rows(evaluation),
@@ -111,6 +110,7 @@ def _lines(
         "proof_lines": lines.proof_groups(proof),
         "parameters": [*lines.parameters(evaluation)],
         "sides": [side[:3] for side in lines.sides(evaluation)],
+        "unmeasured": lines.unmeasured(evaluation),
         "rejects": lines.rejects(evaluation),
         "checks": lines.checks(evaluation),
         "inputs": lines.inputs(manifest),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _START, _END = 4.0, 96.0
 _TICKS = 4
 _EDGE = 6.0
+_CHARACTERS = 15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def lay_out(
     return Rows(
         head=head,
         rows=tuple(_row(entry, scale) for entry in entries),
-        ticks=tuple(tick for tick in scale.ticks(_TICKS)),
+        ticks=_ticks(scale),
         line=None if line is None else scale.at(line),
         line_text=line_text,
     )
@@ -100,6 +101,13 @@ def lay_out(
 def anchor(place: float) -> str:
     """Return how text at *place* percent stays within its column."""
     return "start" if place < _EDGE else "end" if place > 100 - _EDGE else "middle"
+
+
+def _ticks(scale: Scale) -> tuple[Tick, ...]:
+    """Return as many ticks as have room on a telephone."""
+    found = (scale.ticks(n) for n in range(_TICKS, 1, -1))
+    fitting = (ticks for ticks in found if sum(len(tick.text) for tick in ticks) <= _CHARACTERS)
+    return next(fitting, scale.ticks(1))
 
 
 def _values(entries: Iterable[Entry]) -> list[float]:

@@ -67,7 +67,7 @@ def written(value: float, step: float) -> str:
         return "0"
     size, unit = next(((s, u) for s, u in _UNITS if step >= s), (1.0, ""))
     places = max(0, -math.floor(math.log10(step / size) + _SLACK))
-    if round(step / size, places) < (1 - _SLACK) * step / size:
+    if abs(round(step / size, places) - step / size) > _SLACK * step / size:
         places += 1
     if places > _PLACES:
         return numbers.number(value, 3)
