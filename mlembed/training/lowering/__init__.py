@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import LoweringError
-from mlembed.training.lowering import calibration, isotonic, linear, pipeline, sklearn_onnx, trees
+from mlembed.training.lowering import (
+    calibration,
+    committees,
+    isotonic,
+    linear,
+    pipeline,
+    sklearn_onnx,
+    trees,
+    wrappers,
+)
 from mlembed.training.lowering.encoding import linear_pipeline
 from mlembed.training.lowering.graph import INPUT, Builder, Checkpoint, serialize
-from mlembed.training.lowering.histogram import native_categories
 from mlembed.training.lowering.registry import (
     FeatureSpec,
     check,
@@ -26,6 +34,8 @@ from mlembed.training.lowering.registry import (
     step_of,
 )
 from mlembed.training.lowering.transforms import lower_transforms
+from mlembed.training.lowering.trees import native_categories
+from mlembed.training.lowering.wrappers import threshold_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,10 +65,11 @@ __all__ = [
     "serialize",
     "split_values",
     "step_of",
+    "threshold_of",
     "trace",
 ]
 
-BUILT_IN = (calibration, isotonic, linear, pipeline, sklearn_onnx, trees)
+BUILT_IN = (calibration, committees, isotonic, linear, pipeline, sklearn_onnx, trees, wrappers)
 
 
 def lower(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import AdaBoostClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import KFold
 from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from mlembed.errors import LoweringError
 from mlembed.training import lowering
@@ -18,8 +26,10 @@ from training.lowering.agreement import (
     SPECS,
     checkpoint_errors,
     error,
+    features,
     fit,
     graph_scores,
+    labels,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*converge.*")
@@ -27,24 +37,79 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*converge.*")
 ONE = (FeatureSpec("age"),)
 METHODS = ("sigmoid", "isotonic", "temperature")
 BASES = {
+    "boosting": HistGradientBoostingClassifier(max_iter=20),
+    "forest": RandomForestClassifier(20, random_state=0),
     "mlp": MLPClassifier((6,), max_iter=30, random_state=0),
 }
-# Not for the network: the logarithm of 1e-12 more than 1 - p makes 1e-9 of its last digit.
+# Of the network two classes, and no temperature: the logarithm of 1e-12 more than 1 - p makes
+# 1e-9 of its last digit.
 CASES = [
-    (base, method)
+    (base, method, n_classes)
     for base in BASES
     for method in METHODS
-    if (base, method) != ("mlp", "temperature")
+    for n_classes in (2, 3)
+    if base != "mlp" or (method != "temperature" and n_classes == 2)
 ]
 
 
 @pytest.mark.parametrize("ensemble", [True, False])
-@pytest.mark.parametrize(("base", "method"), CASES)
-def test_calibration_keeps_probabilities(base: str, method: str, ensemble: Any) -> None:
-    """Each method over each kind of response gives scikit-learn's probability."""
+@pytest.mark.parametrize(("base", "method", "n_classes"), CASES)
+def test_calibration_keeps_probabilities(
+    base: str, method: str, ensemble: Any, n_classes: int
+) -> None:
+    """Each method over each kind of response gives scikit-learn's probabilities."""
     calibrated = CalibratedClassifierCV(BASES[base], method=method, cv=3, ensemble=ensemble)
 
-    assert error(fit(calibrated)) < 1e-11
+    assert error(fit(calibrated, n_classes)) < 1e-11
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibration_of_a_frozen_estimator_keeps_probabilities(method: str) -> None:
+    """An estimator fitted before is calibrated on a later slice."""
+    frozen = FrozenEstimator(fit(BASES["boosting"]))
+    x = features(5)
+
+    calibrated = CalibratedClassifierCV(frozen, method=method).fit(x, labels(x, 2))
+
+    assert len(calibrated.calibrated_classifiers_) == 1
+    assert error(calibrated) < 1e-11
+
+
+def test_calibration_of_rows_without_any_class_gives_all_the_same() -> None:
+    """Where every class's calibrator says zero, each class gets an equal share."""
+    x = np.repeat(np.arange(6.0), 50)[:, np.newaxis]
+    y = np.repeat([0, 1, 2, 0, 1, 2], 50)
+    tree = DecisionTreeClassifier(max_leaf_nodes=2).fit(x, y)
+    calibrated = CalibratedClassifierCV(FrozenEstimator(tree), method="isotonic").fit(x, y)
+    for calibrator in calibrated.calibrated_classifiers_[0].calibrators:
+        calibrator.fit([0.0, 1.0], [0.0, 0.0])
+
+    found = graph_scores(calibrated, x, ONE)
+
+    assert np.array_equal(found, np.full((300, 3), 1 / 3))
+    assert np.array_equal(found, calibrated.predict_proba(x))
+
+
+def test_calibration_gives_its_estimators_categories_and_thresholds() -> None:
+    """What is calibrated is prepared as if it stood alone, and its splits are probed."""
+    fitted = fit(CalibratedClassifierCV(BASES["boosting"], cv=3))
+
+    inner = fitted.calibrated_classifiers_[0].estimator
+    assert inner.is_categorical_.tolist() == [False, False, False, True]
+    assert set(lowering.split_values(fitted, SPECS)) >= {"age", "gain"}
+
+
+def test_calibration_of_a_fold_without_a_class_is_refused() -> None:
+    """Folds by position can lack a class; scikit-learn then calibrates the wrong ones."""
+    x = features(0)
+    calibrated = CalibratedClassifierCV(BASES["forest"], cv=KFold(3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = calibrated.fit(x, np.repeat([0, 1, 2], [300, 100, 100]))
+
+    with pytest.raises(LoweringError, match="lacks a class; use stratified folds"):
+        lowering.lower_estimator(fitted, SPECS)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -97,9 +162,9 @@ def test_calibration_of_an_unknown_estimator_is_refused() -> None:
 
 def test_calibration_names_what_its_tensors_should_be() -> None:
     """Response and calibrated value of each fold are checkpoints of a failed proof."""
-    calibrated = fit(CalibratedClassifierCV(BASES["mlp"], method="isotonic", cv=3))
+    calibrated = fit(CalibratedClassifierCV(BASES["forest"], method="isotonic", cv=3))
 
     assert checkpoint_errors(calibrated) == {
-        "predict_proba of Pipeline": (20, 1),
-        "isotonic calibration of Pipeline": (20, 1),
+        "predict_proba of RandomForestClassifier": (20, 1),
+        "isotonic calibration of RandomForestClassifier": (20, 1),
     }
