@@ -349,6 +349,15 @@ def test_run_checks_refuses_a_time_that_was_not_read() -> None:
         checked([NUMBER], table({"x": normal()}), time="at")
 
 
+def test_run_checks_never_rounds_one_bad_row_away() -> None:
+    """One row of a thousand is more than none, and all but one are fewer than all."""
+    one, others = np.where(np.arange(2 * N) == 0, np.inf, 1.0), np.full(2 * N, np.inf)
+    others[0] = 1.0
+
+    assert checked([NUMBER], table({"x": one}))["range"].found.startswith("under 0.1% of")
+    assert checked([NUMBER], table({"x": others}))["range"].found.startswith("over 99.9% of")
+
+
 def test_require_lists_all_that_failed() -> None:
     """Everything wrong is told at once, and warnings stop nothing."""
     rows = table({"x": np.full(N, np.inf)}, n_read=2 * N, n_rejected=N, reasons=Counter(bad=N))

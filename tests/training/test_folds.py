@@ -340,6 +340,13 @@ def test_describe_sides_leaves_out_what_does_not_apply() -> None:
     assert found == {"sides": [{"side": "train", "n": 1}, {"side": "test", "n": 1}]}
 
 
+def test_describe_sides_knows_no_range_without_times() -> None:
+    """A side whose times are all missing has no first and no last moment."""
+    found = describe_sides(dataset([np.nan]), {"train": np.array([0])}, time="key")
+
+    assert found == {"sides": [{"side": "train", "n": 1, "from": None, "until": None}]}
+
+
 def test_describe_sides_refuses_a_column_that_was_not_read() -> None:
     """The remedy is the argument that reads it."""
     with pytest.raises(DataError, match=r"read it with extra=\['card'\]"):

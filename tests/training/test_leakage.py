@@ -244,6 +244,7 @@ def test_find_leaks_sees_what_is_known_only_later() -> None:
         "opened": ("timestamp", np.where(np.arange(N) < 2, asked + 5, asked - 1)),
         "closed": ("timestamp", late),
         "balance": ("number", np.ones(N)),
+        "other": ("number", np.ones(N)),
     }
     y = labels(0.4)
 
