@@ -80,14 +80,24 @@ class Ensemble:
         return Child(len(self._splits) - 1, is_leaf=False)
 
     def member_split(
-        self, feature: int, members: Sequence[float], when_true: Child, when_false: Child
+        self,
+        feature: int,
+        members: Sequence[float],
+        when_true: Child,
+        when_false: Child,
+        *,
+        nan_is_true: bool = False,
     ) -> Child:
-        """Make a split on being one of *members*, in any order; a missing value is none of them."""
-        if not members:
-            # ONNX Runtime refuses an empty set, and nothing would take this branch.
-            return when_false
+        """Make a split on being one of *members*, in any order; a missing value takes the branch told.
+
+        Other values must be whole: ONNX Runtime cuts their fraction off.
+        """
+        if not members:  # a set that ONNX Runtime refuses
+            if not nan_is_true:
+                return when_false
+            return self.split(feature, Mode.LTE, -math.inf, when_true, when_false, nan_is_true=True)
         self._members += [*sorted(members), math.nan]
-        return self.split(feature, Mode.MEMBER, 0.0, when_true, when_false)
+        return self.split(feature, Mode.MEMBER, 0.0, when_true, when_false, nan_is_true=nan_is_true)
 
     def add(self, root: Child) -> None:
         """Add the tree under *root* to the sum."""

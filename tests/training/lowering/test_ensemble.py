@@ -1,0 +1,95 @@
+"""The tree operator branches as it is told, on whole codes, zeros, infinities and the missing."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlembed.errors import LoweringError
+from mlembed.serving.session import Session
+from mlembed.training import lowering
+from mlembed.training.lowering.ensemble import Ensemble, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VALUES = np.array(
+    [math.nan, -math.inf, math.inf, 0.0, -0.0, 5e-324, -5e-324, 1.0, 2.0, 63.0, 64.0, 65.0, 300.0]
+)
+
+
+def branches(grow: Callable[[Ensemble], Any], x: np.ndarray[Any, Any]) -> list[bool]:
+    """Return whether each value takes the true branch of the split that *grow* makes."""
+    ensemble = Ensemble()
+    ensemble.add(grow(ensemble))
+    builder = lowering.Builder(1)
+    model = builder.model(ensemble.lower(builder, "x"), "score", 1)
+    scores = Session(lowering.serialize(model)).run_matrix(x.reshape(-1, 1))
+    return [bool(score == 1.0) for score in scores]
+
+
+@pytest.mark.parametrize("nan_is_true", [False, True])
+@pytest.mark.parametrize("threshold", VALUES[1:])
+@pytest.mark.parametrize("mode", [Mode.LTE, Mode.LT])
+def test_split_takes_its_side(mode: Mode, threshold: float, nan_is_true: bool) -> None:  # noqa: FBT001  a case
+    """A comparison with any double is that of IEEE 754, and NaN takes the branch it is told."""
+
+    def grow(ensemble: Ensemble) -> Any:
+        one, other = ensemble.leaf(1.0), ensemble.leaf(2.0)
+        return ensemble.split(0, mode, threshold, one, other, nan_is_true=nan_is_true)
+
+    x = VALUES.copy()
+    is_true = x <= threshold if mode is Mode.LTE else x < threshold
+    assert branches(grow, x) == np.where(np.isnan(x), nan_is_true, is_true).tolist()
+
+
+@given(
+    members=st.sets(st.integers(0, 260), max_size=80),
+    nan_is_true=st.booleans(),
+    beside=st.booleans(),
+)
+def test_member_split_takes_its_side(
+    members: set[int],
+    nan_is_true: bool,  # noqa: FBT001  a case
+    beside: bool,  # noqa: FBT001  a case
+) -> None:
+    """Membership in any set of codes, the empty one too, is that of Python."""
+    x = np.concatenate([np.arange(-2.0, 300.0), [math.nan]])
+
+    def grow(ensemble: Ensemble) -> Any:
+        one, other = ensemble.leaf(1.0), ensemble.leaf(2.0)
+        if beside:
+            other = ensemble.split(0, Mode.LTE, 1e9, other, ensemble.leaf(3.0), nan_is_true=True)
+        return ensemble.member_split(0, list(members), one, other, nan_is_true=nan_is_true)
+
+    expected = [nan_is_true if math.isnan(value) else value in members for value in x]
+    assert branches(grow, x) == expected
+
+
+def test_boosting_libraries_are_imported_for_their_own_candidates_only() -> None:
+    """A trainer that uses neither LightGBM nor XGBoost loads neither."""
+    script = """
+import sys
+from mlembed.training import lowering
+from sklearn.ensemble import HistGradientBoostingClassifier as Boosted
+lowering.prepare(Boosted(), [lowering.FeatureSpec("a")])
+print({"lightgbm", "xgboost"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == "set()"
+
+
+def test_check_names_what_can_be_lowered_without_importing_it() -> None:
+    """The remedy names the classes of the optional libraries too."""
+    with pytest.raises(LoweringError, match=r"LGBMClassifier, .*XGBClassifier"):
+        lowering.check(object())
