@@ -78,13 +78,23 @@ def _levels(known: Floats) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def _grid(known: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Return values of equally many rows each, and how many rows are nearest to each."""
-    points = np.unique(known)
-    if len(points) > MAX_POINTS:
-        middles = (np.arange(MAX_POINTS) + 0.5) / MAX_POINTS
-        points = np.unique(np.quantile(known, middles, method="closest_observation"))
+    """Return values of equally many rows each, and how many rows are nearest to each.
+
+    Where many rows share a value, the points they leave go to the other rows.
+    """
+    points = _quantiles(known, MAX_POINTS)
+    others = known[~np.isin(known, points)]
+    points = np.union1d(points, _quantiles(others, MAX_POINTS - len(points)))
     halves = points[:-1] + np.diff(points) / 2
     return points, np.bincount(np.searchsorted(halves, known), minlength=len(points))
+
+
+def _quantiles(known: Floats, most: int) -> Floats:
+    values = np.unique(known)
+    if len(values) <= most:
+        return values
+    middles = (np.arange(most) + 0.5) / max(most, 1)
+    return np.unique(np.quantile(known, middles, method="closest_observation"))
 
 
 def _means(x: Floats, position: int, cells: Sequence[float], score: Score) -> list[float]:

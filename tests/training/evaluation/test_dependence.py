@@ -73,6 +73,18 @@ def test_dependence_of_few_values_has_one_point_each() -> None:
     assert found["share"] == pytest.approx([np.mean(rows.x[:, 3] == x) for x in found["x"]])
 
 
+def test_dependence_spends_its_points_where_values_differ() -> None:
+    """Where nine rows in ten share a value the others still get points."""
+    x = cells(2000)
+    x[200:, 0] = 0.0
+
+    (found,) = dependence(amounts(2000, x=x), ["age"], odds)
+
+    assert found["x"][0] == 0.0
+    assert found["share"][0] == pytest.approx(0.9, abs=0.02)
+    assert 15 <= len(found["x"]) <= MAX_POINTS
+
+
 def test_dependence_refuses_an_unknown_column() -> None:
     """A misspelt column is an error."""
     with pytest.raises(DataError, match="no column 'wage'"):
