@@ -11,37 +11,31 @@ import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 
 import mlembed
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import Bundle, pack
-from mlembed.bundle.golden import Golden
 from mlembed.bundle.manifest import Manifest, Task
-from mlembed.serving.encoder import Encoder
 from mlembed.serving.loading import Served, Serving
 from mlembed.settings import Settings
 from mlembed.telemetry.profiles import reference_profile
 from mlembed.training.card import write_card
+from mlembed.training.goldens import choose_golden
+from mlembed.training.lowering import split_values
 from mlembed.training.origin import origin
+from mlembed.training.proving import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from mlembed.columns import Column
+    from mlembed.bundle.golden import Golden
     from mlembed.training.fitting import Fitted, Prepared
     from mlembed.training.proof import Proof
     from mlembed.training.trainer import Trainer
 
-    Matrix = NDArray[np.float64]
-
-N_GOLDEN = 48
 OLDEST_RUNTIME = "1.24"  # the first with double tree ensembles as they are lowered
-_LIBRARIES = ("scikit-learn", "onnx", "onnxruntime", "numpy", "duckdb")
-_UNSEEN = "a value never seen in training"
+_LIBRARIES = ("duckdb",)
 
 
 def pack_candidate(
@@ -87,7 +81,7 @@ def pack_candidate(
             "seed": trainer.seed,
             "python": platform.python_version(),
             **origin(),
-            "libraries": _libraries(),
+            "libraries": _libraries(fitted.estimator),
         },
         onnx={
             "ir_version": graph.ir_version,
@@ -99,7 +93,7 @@ def pack_candidate(
     reference["metric"] = {"name": trainer.metric, "value": manifest.metrics[trainer.metric]}
     files = {
         "model.onnx": fitted.model,
-        "golden.json": _golden(manifest.title, fitted, measured.x).to_bytes(),
+        "golden.json": _golden(manifest, fitted, measured).to_bytes(),
         "reference.json": strictjson.dumps(reference),
         "evaluation.json": strictjson.dumps(dict(evaluation)),
         "proof.json": strictjson.dumps(proof.to_json()),
@@ -110,69 +104,20 @@ def pack_candidate(
     return bundle
 
 
-def decode(columns: Sequence[Column], row: Sequence[float]) -> dict[str, Any]:
-    """Return a record that encodes to *row*, as JSON types; times are seconds since 1970.
-
-    A code outside the vocabulary becomes a value nobody has seen.
-    """
-    return {column.name: _value(column, cell) for column, cell in zip(columns, row, strict=True)}
-
-
-def _value(column: Column, cell: float) -> Any:
-    if cell != cell:  # noqa: PLR0124  NaN
-        return None
-    if column.kind == "boolean":
-        return bool(cell)
-    if column.kind == "category":
-        return column.vocabulary[int(cell)] if cell < len(column.vocabulary) else _UNSEEN
-    return cell
+def _golden(manifest: Manifest, fitted: Fitted, measured: Prepared) -> Golden:
+    return choose_golden(
+        manifest.title,
+        fitted.columns,
+        fitted.session,
+        measured.x,
+        splits=split_values(fitted.estimator, measured.specs),
+        threshold=manifest.task.threshold if manifest.task.kind == "binary" else None,
+    )
 
 
-def _golden(title: str, fitted: Fitted, x: Matrix) -> Golden:
-    """Score held-out rows and rows of missing, unseen and extreme values, as a host would."""
-    picks = np.unique(np.linspace(0, len(x) - 1, N_GOLDEN).round().astype(int))
-    records = [decode(fitted.columns, row) for row in x[picks].tolist()]
-    usual = records[0]
-    for odd in (_missing, _unseen, _least, _greatest):
-        changed = {column.name: odd(column) for column in fitted.columns}
-        records.append({**usual, **{name: v for name, v in changed.items() if v is not Ellipsis}})
-    encoder, row = Encoder(title, fitted.columns), fitted.session.row()
-    scores = []
-    for record in records:
-        encoder.encode(record, row.cells)
-        row.run()
-        scores.append(float(row.scores[0]))
-    return Golden(tuple(records), tuple(scores))
-
-
-def _missing(column: Column) -> Any:
-    return None if column.nullable else ...
-
-
-def _unseen(column: Column) -> Any:
-    fits = column.kind == "category" and column.unknown_code is not None
-    return _UNSEEN if fits else ...
-
-
-def _least(column: Column) -> Any:
-    return _end(column, column.minimum, np.inf, excluded=column.exclusive_minimum)
-
-
-def _greatest(column: Column) -> Any:
-    return _end(column, column.maximum, -np.inf, excluded=column.exclusive_maximum)
-
-
-def _end(column: Column, end: float | None, towards: float, *, excluded: bool) -> Any:
-    if end is None:
-        return ...
-    if not excluded:
-        return end
-    return end + np.sign(towards) if column.kind == "integer" else float(np.nextafter(end, towards))
-
-
-def _libraries() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return {"mlembed": mlembed.__version__, **versions}
+def _libraries(estimator: Any) -> dict[str, str]:
+    own = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"mlembed": mlembed.__version__, **own, **versions(estimator)}
 
 
 def _task(trainer: Trainer) -> Task:

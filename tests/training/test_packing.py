@@ -9,7 +9,7 @@ import numpy as np
 
 from mlembed.bundle.golden import read_golden
 from mlembed.serving.encoder import Encoder
-from mlembed.training.packing import decode
+from mlembed.training.goldens import decode
 from visits import trainer, visits
 
 if TYPE_CHECKING:
@@ -79,4 +79,6 @@ def test_manifest_tells_where_the_model_comes_from() -> None:
 
     assert len(training["data_digest"]) == 64
     assert training["seed"] == 0
-    assert {"mlembed", "scikit-learn", "onnx", "onnxruntime"} <= set(training["libraries"])
+    libraries = training["libraries"]
+    assert {"mlembed", "scikit-learn", "onnx", "onnxruntime", "protobuf", "scipy"} <= set(libraries)
+    assert "xgboost" not in libraries
