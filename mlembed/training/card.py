@@ -99,7 +99,7 @@ def _data(evaluation: Mapping[str, Any]) -> Iterator[str]:
             ),
         )
     elif data.get("checks"):
-        yield f"All {len(data['checks'])} checks of the data passed."
+        yield f"All checks of the data passed ({len(data['checks'])})."
 
 
 def _quality(manifest: Manifest, evaluation: Mapping[str, Any]) -> Iterator[str]:

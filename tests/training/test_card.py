@@ -181,3 +181,13 @@ def test_card_names_a_column_that_never_was_missing() -> None:
 
     assert "- May be missing, but never was in the data: 'basket'." in text
     assert "- 3 more checks of the data warned or failed." in text
+
+
+def test_card_says_that_checks_passed() -> None:
+    """Where nothing warned, one line tells that all was checked."""
+    evaluation = scenes.binary()
+    evaluation["data"]["checks"] = evaluation["data"]["checks"][1:2]
+
+    assert "All checks of the data passed (1)." in write_card(
+        scenes.manifest(), evaluation, scenes.PROOF
+    )

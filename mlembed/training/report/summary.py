@@ -47,7 +47,8 @@ def verdict(manifest: Manifest, evaluation: Mapping[str, Any]) -> Verdict:
             "alert", "✗ not published", f"{len(failed)} of {len(gates)} gates failed. {said}."
         )
     if gates:
-        return Verdict("ok", "✓ published", f"All {len(gates)} gates passed.")
+        said = f"All {len(gates)} gates passed." if len(gates) > 1 else "The one gate was passed."
+        return Verdict("ok", "✓ published", said)
     if evaluation.get("n"):
         return Verdict("insufficient", "published", "No gates were declared: read the numbers.")
     return Verdict(

@@ -235,3 +235,17 @@ def test_report_refuses_a_damaged_evaluation(damage: dict[str, Any]) -> None:
     """An evaluation in another layout is an error that names the bundle, never a half page."""
     with pytest.raises(BundleError, match=r"visits@1.4.0: evaluation.json .* train or pack"):
         write_report(scenes.manifest(), {**scenes.binary(), **damage}, scenes.PROOF)
+
+
+@pytest.mark.parametrize("proof", [{"groups": 5}, {"groups": {"held-out": {"n_rows": 1}}}])
+def test_report_refuses_a_damaged_proof(proof: dict[str, Any]) -> None:
+    """A proof in another layout is refused as an evaluation is."""
+    with pytest.raises(BundleError, match=r"visits@1.4.0: .* proof.json is not as mlembed writes"):
+        write_report(scenes.manifest(), {}, proof)
+
+
+def test_report_of_one_gate_says_so() -> None:
+    """A single gate is not many."""
+    evaluation = {**scenes.minimal(), "gates": scenes.binary()["gates"][:1]}
+
+    assert "The one gate was passed." in Page(write_report(scenes.manifest(), evaluation, {})).text
