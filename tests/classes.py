@@ -39,6 +39,7 @@ def class_bundle(
     version: str = "1.0.0",
     *,
     classes: tuple[str, ...] = CLASSES,
+    columns: tuple[Column, ...] = COLUMNS,
     abstain: tuple[float, float] | None = None,
     metric: str = "error",
     golden_error: float = 0.0,
@@ -50,19 +51,20 @@ def class_bundle(
         name: Name of the model.
         version: Its version.
         classes: The classes.
+        columns: Columns of the row, vocabularies given.
         abstain: Band of the top probability without a label.
         metric: Name of the metric the reference promises.
         golden_error: Added to the last class's golden scores, for a bundle that must be refused.
         seed: Seed of the weights.
     """
-    encoder = Encoder(f"{name}@{version}", COLUMNS)
-    matrix, _ = encode_columns(encoder, toy_table(_N_ROWS, 0))
+    encoder = Encoder(f"{name}@{version}", columns)
+    matrix, _ = encode_columns(encoder, toy_table(_N_ROWS, 0, columns))
     model = _softmax(matrix, len(classes), seed)
     session = Session(model)
     probabilities = session.run_matrix(matrix)
     codes = probabilities.argmax(axis=1)
     reference = reference_profile(
-        (*COLUMNS, label_column(classes)),
+        (*columns, label_column(classes)),
         np.column_stack([matrix, codes]),
         probabilities.max(axis=1),
     )
@@ -72,7 +74,14 @@ def class_bundle(
     golden = golden_of(encoder, session)
     scores = tuple((*row[:-1], row[-1] + golden_error) for row in golden.scores)  # type: ignore[index]
     manifest = dataclasses.replace(
-        toy_bundle().manifest, name=name, version=version, task=task, metrics={"error": error}
+        toy_bundle().manifest,
+        name=name,
+        version=version,
+        columns=columns,
+        features=tuple(column.name for column in columns),
+        transforms={},
+        task=task,
+        metrics={"error": error},
     )
     return pack(
         manifest,

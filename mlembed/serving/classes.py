@@ -7,9 +7,9 @@ label cannot be told from the score, so it is found here, and logged behind the 
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 import time
+import types
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from mlembed.telemetry.events import SHORT_KEY, text_bytes
 from mlembed.telemetry.ids import SEQUENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from mlembed.telemetry.intake import Lot
     from mlembed.telemetry.recorder import Recorder
 
-    Top = tuple[int, float, Probabilities]
-
-_FEW = 32  # classes up to which lists are faster than arrays
+_FEW = 48  # classes up to which a list is faster than an array
+_NONE: Any = types.SimpleNamespace(free=())  # no row is ever free for who does not ask this version
 _perf_ns = time.perf_counter_ns
 
 
@@ -61,7 +60,8 @@ class ClassServed(Served):
 
     def _load(self, settings: Settings) -> None:
         super()._load(settings)
-        self._top = _top_of_few if len(self.source.classes) <= _FEW else _top_of_many
+        self._ones = np.ones(len(self.source.classes))
+        self._is_wide = len(self._ones) > _FEW
 
     def _source(self, settings: Settings) -> ClassSource:
         task = self.manifest.task
@@ -74,14 +74,14 @@ class ClassServed(Served):
 
     def begin_in_child(self) -> None:
         """Forget, in a forked child, the rows that the parent bound."""
-        self.rows, self.own_rows = Rows(), Rows()
+        self.rows, self.own_rows = _NONE, Rows()
 
     def new_row(self) -> Row:
         """Return a new row for the calling thread, with room for the label behind it."""
         self._runners.add(threading.get_ident())
         return self.session.row(self._timeout_seconds, 1)
 
-    def predict(
+    def predict(  # noqa: C901, PLR0912  as `Model.predict`, and for the same reason
         self,
         record: Any,
         key: str | None,
@@ -104,32 +104,27 @@ class ClassServed(Served):
             else:
                 unknown = self.encode(record, cells)
             row.run()
-            code, score, probabilities = self._top(row)
-            if score != score:  # noqa: PLR0124  NaN
-                raise self._no_number("; look at the record")
-            latency = _perf_ns() - moments[1]
-            if breaker.failed:
-                breaker.succeed()
-            self.source.pack_label(cells, self.source.label_at, code)
-            call = self._note(row, (moments[0], latency, score, key), unknown, recorder)
-        finally:
+            probabilities: Probabilities
+            if self._is_wide:
+                probabilities, code, score, total = self._wide(row)
+            else:
+                probabilities = row.scores.tolist()
+                score, total = max(probabilities), sum(probabilities)
+                code = probabilities.index(score)
+            if total - total != 0.0:  # NaN, or without end
+                raise InferenceError(
+                    f"{self.manifest.title} gave no finite number; look at the record"
+                )
+            row.beside[0] = code
+        except Exception:
             free.append(row)
-        answer = ClassPrediction(call, probabilities)
-        if hooks.subscribed:
-            hooks.notify(answer)
-        return answer
-
-    def _note(
-        self,
-        row: Row,
-        told: tuple[int, int, float, str | None],
-        unknown: dict[str, str] | None,
-        recorder: Recorder | None,
-    ) -> Answer:
-        """Leave a prediction to be logged, as `Model.predict` does; return its answer."""
-        (time_ns, latency, score, key), source, cells = told, self.source, row.cells
-        reason = "ok" if self.band is None else self.decide(score)[1]
-        block = row.block
+            raise
+        time_ns, start = moments
+        latency = _perf_ns() - start
+        if breaker.failed:
+            breaker.succeed()
+        source, block = self.source, row.block
+        reason = "ok" if self.band is None else source.decide(score)[1]
         slot = block.n
         if slot >= block.room and recorder is not None:
             block = recorder.next_block(row, source)
@@ -142,16 +137,22 @@ class ClassServed(Served):
                 recorder.hold_words(block, slot, unknown)
             source.pack(block.cells, slot * source.slot_bytes, cells, score, time_ns, latency)
             block.n = slot + 1
-            return source, time_ns, block.first + slot, latency, score, reason, "", key
-        call = (source, time_ns, SEQUENCE.next(), latency, score, reason, "", key)
-        if recorder is not None:
-            span = recorder.bridge.current_span() if recorder.bridge.traces else None
-            whole = (*call, bytes(cells), unknown, span, 1.0)
-            if is_short and unknown is None:
-                recorder.append(whole)
-            else:
-                recorder.press(whole, text_bytes(whole))
-        return call
+            call = (source, time_ns, block.first + slot, latency, score, reason, "", key)
+        else:
+            call = (source, time_ns, SEQUENCE.next(), latency, score, reason, "", key)
+            if recorder is not None:
+                _leave(recorder, call, bytes(cells), unknown)
+        free.append(row)
+        answer = ClassPrediction(call, probabilities)
+        if hooks.subscribed:
+            hooks.notify(answer)
+        return answer
+
+    def _wide(self, row: Row) -> tuple[NDArray[np.float64], int, float, float]:
+        """Return the probabilities of many classes, place and value of the top one, and the sum."""
+        values = np.array(row.scores)
+        code = int(values.argmax())
+        return values, code, values.item(code), float(values.dot(self._ones))
 
     def predict_batch(
         self, data: Any, moments: tuple[int, int], breaker: Breaker, recorder: Recorder | None
@@ -176,24 +177,18 @@ class ClassServed(Served):
             recorder.append_batch(_with_labels(logged, codes.copy()))
         return batch
 
-    def _no_number(self, remedy: str) -> InferenceError:
-        return InferenceError(f"{self.manifest.title} gave no finite number{remedy}")
 
-
-def _top_of_few(row: Row) -> Top:
-    """Return place, probability and all probabilities of the most probable class; NaN for none."""
-    values: Sequence[float] = row.scores.tolist()
-    top = max(values)
-    if not math.isfinite(sum(values)):
-        top = math.nan
-    return (0 if top != top else values.index(top)), top, values  # noqa: PLR0124  NaN
-
-
-def _top_of_many(row: Row) -> Top:
-    values = np.array(row.scores)
-    code = int(values.argmax())
-    top = float(values[code])
-    return code, top if math.isfinite(values.sum()) else math.nan, values
+def _leave(
+    recorder: Recorder, call: Answer, cells: bytes, unknown: Mapping[str, str] | None
+) -> None:
+    """Leave a prediction that is not plain to be logged."""
+    span = recorder.bridge.current_span() if recorder.bridge.traces else None
+    whole: Any = (*call, cells, unknown, span, 1.0)
+    key = call[7]
+    if unknown is None and (key is None or len(key) <= SHORT_KEY):
+        recorder.append(whole)
+    else:
+        recorder.press(whole, text_bytes(whole))
 
 
 def _with_labels(logged: Lot, codes: NDArray[np.intp]) -> Lot:

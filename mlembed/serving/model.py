@@ -123,9 +123,8 @@ class Model:
             if free:
                 row = free.pop()
             elif served.answers_itself:  # and no row of it is ever free
-                return cast("AnswersItself", served).predict(
-                    record, key, (time_ns, start), breaker, self._recorder
-                )
+                itself: AnswersItself = served  # type: ignore[assignment]  # its subclasses do
+                return itself.predict(record, key, (time_ns, start), breaker, self._recorder)
             else:
                 row = served.new_row()
             cells = row.cells

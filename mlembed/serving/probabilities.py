@@ -29,7 +29,7 @@ class ClassPrediction(Prediction):
     __slots__ = ("_probabilities",)
 
     def __init__(self, call: Answer, probabilities: Probabilities) -> None:
-        super().__init__(call)
+        self._call = call  # and no call of another `__init__`, which costs a hundredth of an answer
         self._probabilities = probabilities
 
     @property

@@ -57,11 +57,12 @@ class Row:
     Attributes:
         block: Where its plain predictions wait to be logged.
         cells: Bytes of the input row, `n_columns` native doubles, and what stands behind it.
+        beside: The doubles that stand behind it.
         run: Runs the graph on the row; raises what the runtime raises, or PredictionTimeoutError.
         scores: The output as doubles, `n_outputs` long.
     """
 
-    __slots__ = ("__weakref__", "_arrays", "block", "cells", "run", "scores")
+    __slots__ = ("__weakref__", "_arrays", "beside", "block", "cells", "run", "scores")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Row:
         self.block = CLOSED
         # Never resized: x lies in it.
         self.cells = bytearray(_DOUBLE_BYTES * (n_columns + n_beside))
+        self.beside = memoryview(self.cells)[_DOUBLE_BYTES * n_columns :].cast("d")
         x = np.frombuffer(self.cells, count=n_columns).reshape(1, n_columns)
         y = np.zeros((1, n_outputs))
         binding = session.io_binding()

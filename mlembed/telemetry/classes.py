@@ -6,7 +6,6 @@ columns, under a name that no column can have. All that is known of rows holds f
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +38,6 @@ class ClassSource(Source):
 
     Attributes:
         classes: The classes, in the order of their codes.
-        label_at: Where the code of the label stands among the bytes of a row.
-        pack_label: Writes the code there.
     """
 
     def __init__(
@@ -48,8 +45,6 @@ class ClassSource(Source):
     ) -> None:
         super().__init__(name, version, digest, columns, **options)
         self.classes = columns[-1].vocabulary
-        self.label_at = _DOUBLE * (self.n_columns - 1)
-        self.pack_label = struct.Struct("=d").pack_into
 
     def labels(self, entry: Entry) -> list[str]:
         """Return the most probable class of each record of *entry*; nothing for a fallback."""
