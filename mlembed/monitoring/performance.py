@@ -13,6 +13,7 @@ import numpy as np
 
 from mlembed.errors import MonitoringError
 from mlembed.monitoring import bootstrap, multiclass
+from mlembed.monitoring.judged import measure_of, sign_of, undefined
 from mlembed.monitoring.metrics import METRICS, is_defined
 from mlembed.monitoring.multiclass import CLASS_METRICS
 from mlembed.monitoring.outcomes import Joined, codes_of, labels_of
@@ -112,9 +113,9 @@ def compare(  # noqa: PLR0913  what a comparison may depend on
 
     Args:
         y: Labels, `(n,)`; 0 and 1 for a binary label.
-        champion_scores: `(n,)`.
-        challenger_scores: `(n,)`, of the same rows.
-        metric: A name in `METRICS`.
+        champion_scores: `(n,)`; probabilities `(n, n_classes)` of several classes.
+        challenger_scores: The same of the other model, its classes in the same order.
+        metric: A name in `METRICS`, or in `CLASS_METRICS` for several classes.
         threshold: Score from which the label is positive.
         challenger_threshold: The challenger's own, where it differs.
         clusters: Number of each row's entity, `(n,)`, where rows of one entity are alike.
@@ -126,23 +127,18 @@ def compare(  # noqa: PLR0913  what a comparison may depend on
         fewer entities than `bootstrap.MIN_CLUSTERS`.
 
     Raises:
-        MonitoringError: If the arrays differ in length.
+        MonitoringError: If the arrays differ in length, or the models in their classes.
     """
     _check_lengths(y, champion_scores, challenger_scores, clusters)
-    y, champion_scores, challenger_scores = (
-        np.asarray(values, dtype=np.float64) for values in (y, champion_scores, challenger_scores)
-    )
-    whole = np.isfinite(y) & np.isfinite(champion_scores) & np.isfinite(challenger_scores)
-    y, old, new = y[whole], champion_scores[whole], challenger_scores[whole]
+    given = [np.asarray(values, np.float64) for values in (y, champion_scores, challenger_scores)]
+    whole = np.logical_and.reduce([_finite(values) for values in given])
+    y, old, new = (values[whole] for values in given)
     entities = None if clusters is None else np.asarray(clusters)[whole]
-    n, sign = len(y), METRICS[metric].sign
-    if not is_defined(METRICS[metric], y):
+    n, sign = len(y), sign_of(metric, old)
+    if undefined(metric, y, old):
         return Comparison(state="insufficient", metric=metric, n=n)
     own = threshold if challenger_threshold is None else challenger_threshold
-    measures = [
-        bootstrap.measure(metric, y, old, threshold),
-        bootstrap.measure(metric, y, new, own),
-    ]
+    measures = [measure_of(metric, y, old, threshold), measure_of(metric, y, new, own)]
     champion, challenger = (of(np.ones(n)) for of in measures)
     drawn = bootstrap.resample(measures, n, resamples, seed, entities)
     ends = bootstrap.interval(sign * (drawn[:, 1] - drawn[:, 0]))
@@ -215,12 +211,24 @@ def realised(
     )
 
 
+def _finite(values: Floats) -> NDArray[np.bool_]:
+    """Tell of each row whether all it holds is finite, `(n,)`."""
+    finite = np.isfinite(values)
+    return finite if finite.ndim == 1 else np.asarray(finite.all(axis=1))
+
+
 def _check_lengths(*arrays: NDArray[Any] | None) -> None:
     sizes = {len(array) for array in arrays if array is not None}
     if len(sizes) > 1:
         raise MonitoringError(
             "compare: labels, scores and clusters must be of the same rows, but their lengths are "
             f"{', '.join(map(str, sorted(sizes)))}; pass one value a row"
+        )
+    old, new = (np.shape(array)[1:] for array in arrays[1:3] if array is not None)
+    if old != new:
+        raise MonitoringError(
+            "compare: the models answer with different classes, so there is no common measure; "
+            "compare models of the same label"
         )
 
 

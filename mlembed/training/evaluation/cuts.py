@@ -99,7 +99,7 @@ def check_rows(y: Floats, scores: Floats) -> None:
     if not len(y):
         raise DataError("there are no rows to measure on; hold some out")
     for name, values in (("labels", y), ("scores", scores)):
-        bad = int(np.count_nonzero(~np.isfinite(values)))
+        bad = int(np.count_nonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)))
         if bad:
             raise DataError(
                 f"{bad} of {len(values)} {name} are missing or infinite; nothing is measured on "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.monitoring import bootstrap
-from mlembed.monitoring.metrics import METRICS, is_defined
+from mlembed.monitoring.judged import measure_of, sign_of, undefined
+from mlembed.monitoring.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def importance(
     Args:
         rows: Rows to measure on, of which at most 2,000 are scored, three times a column, and fewer of
             many columns.
-        metric: A name in `METRICS`.
+        metric: A name in `METRICS`, or in `CLASS_METRICS` for several classes.
         threshold: Score from which the label is positive.
         score: Scores rows `(n, n_columns)` as the host will, `(n,)`.
         seed: Seed of the choice of rows, the shuffles and the resamples.
@@ -51,21 +52,18 @@ def importance(
         return []
     random = np.random.default_rng(seed)
     most = max(1, min(MAX_ROWS, MAX_SCORED // (REPEATS * len(rows.columns))))
-    kind = METRICS[metric].kind
-    picks, weights = _pick(rows.y, most, random, by_class=kind == "binary")
-    x, y = rows.x[picks], rows.y[picks]
-    if not is_defined(METRICS[metric], y):
+    by_class = rows.scores.ndim > 1 or METRICS[metric].kind == "binary"
+    picks, weights = _pick(rows.y, most, random, by_class=by_class)
+    x, y, base = rows.x[picks], rows.y[picks], rows.scores[picks]
+    if undefined(metric, y, base):
         return []
     moved = [i for i in range(x.shape[1]) if _varies(x[:, i])]
-    tables = [rows.scores[picks], *(_shuffled(x, i, score, random) for i in moved)]
-    measures = [
-        bootstrap.measure(metric, y, scores, threshold).times(weights)
-        for scores in np.vstack(tables)
-    ]
+    tables = [base, *(scores for i in moved for scores in _shuffled(x, i, score, random))]
+    measures = [measure_of(metric, y, scores, threshold).times(weights) for scores in tables]
     clusters = None if rows.clusters is None else rows.clusters[picks]
     drawn = bootstrap.resample(measures, len(y), _RESAMPLES, seed, clusters)
     values = np.array([of(np.ones(len(y))) for of in measures])
-    sign = METRICS[metric].sign
+    sign = sign_of(metric, base)
     found = [
         {"column": column.name, "drop": 0.0, "low": 0.0, "high": 0.0}
         for i, column in enumerate(rows.columns)
@@ -117,7 +115,8 @@ def _varies(values: Floats) -> bool:
 
 
 def _shuffled(x: Floats, column: int, score: Score, random: np.random.Generator) -> Floats:
-    """Score the rows with one column shuffled, `(REPEATS, n)`."""
+    """Score the rows with one column shuffled, `(REPEATS, n)`, or `(REPEATS, n, n_classes)`."""
     changed = np.tile(x, (REPEATS, 1))
     changed[:, column] = np.concatenate([random.permutation(x[:, column]) for _ in range(REPEATS)])
-    return score(changed).reshape(REPEATS, len(x))
+    scores = score(changed)
+    return scores.reshape(REPEATS, len(x), *scores.shape[1:])

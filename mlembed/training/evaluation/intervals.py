@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlembed.monitoring import bootstrap
+from mlembed.monitoring.judged import measure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +26,13 @@ def intervals(
 
     Args:
         rows: Rows to measure on; entities are drawn whole where they are known.
-        metrics: Names in `METRICS`.
+        metrics: Names in `METRICS`, or in `CLASS_METRICS` for several classes.
         threshold: Score from which the label is positive.
         resamples: How often rows or entities are drawn.
         seed: Seed of the draws.
     """
     names = [name for name in metrics if name not in _BIASED]
-    measures = [bootstrap.measure(name, rows.y, rows.scores, threshold) for name in names]
+    measures = [measure_of(name, rows.y, rows.scores, threshold) for name in names]
     drawn = bootstrap.resample(measures, rows.n, resamples, seed, rows.clusters)
     ends = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(names)}
     return {name: list(found) for name, found in ends.items() if found is not None}

@@ -24,12 +24,14 @@ class Rows:
     """Held-out rows with their scores.
 
     Attributes:
-        y: Labels, `(n,)`; 0 and 1 for a binary label.
-        scores: Scores of the graph that will serve, `(n,)`.
+        y: Labels, `(n,)`; 0 and 1 for a binary label, places of classes for several.
+        scores: Scores of the graph that will serve, `(n,)`; probabilities `(n, n_classes)` of
+            several classes.
         columns: The row's columns, vocabularies learnt.
         x: The rows as the graph reads them, `(n, n_columns)`; none where `columns` is empty.
         clusters: Number of each row's entity, `(n,)`, where one is declared.
         entity: Column that names the entity; empty where none is declared.
+        classes: The classes, in the order of the probabilities; none for other labels.
 
     Raises:
         DataError: If there are no rows, arrays differ in length, or a label or score is not
@@ -42,9 +44,17 @@ class Rows:
     x: Floats = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
     clusters: Clusters | None = None
     entity: str = ""
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_rows(self.y, self.scores)
+        if self.scores.shape[1:] != ((len(self.classes),) if self.classes else ()):
+            raise DataError(
+                f"scores of shape {self.scores.shape} do not fit {len(self.classes)} classes; pass "
+                "a probability for each class, or one score a row and no classes"
+            )
+        if self.classes and not np.isin(self.y, np.arange(len(self.classes))).all():
+            raise DataError("labels of several classes are places; pass what Multiclass.of returns")
         if self.columns and self.x.shape != (self.n, len(self.columns)):
             raise DataError(
                 f"rows of shape {self.x.shape} do not fit {self.n} labels and "

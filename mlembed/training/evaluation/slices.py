@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.monitoring import bootstrap
-from mlembed.monitoring.metrics import METRICS, is_defined
+from mlembed.monitoring.judged import measure_of, sign_of, undefined
 from mlembed.training.evaluation.values import MISSING, label_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def slices(
 
     Args:
         rows: Rows to measure on.
-        metric: A name in `METRICS`.
+        metric: A name in `METRICS`, or in `CLASS_METRICS` for several classes.
         threshold: Score from which the label is positive.
         names: Columns to slice by, all slices kept; by default every category, boolean and
             number, of which the worst 20 slices are kept.
@@ -82,21 +82,23 @@ def slices(
     Raises:
         DataError: If the rows have no such column.
     """
-    sign, most = METRICS[metric].sign, None if names else MAX_AUTOMATIC
+    sign, most = sign_of(metric, rows.scores), None if names else MAX_AUTOMATIC
     good, poor = [], []
     for part in _all(rows, names):
         y, scores = rows.y[part.rows], rows.scores[part.rows]
-        reason = _reason(metric, y, min_rows)
+        reason = undefined(metric, y, scores)
+        if len(y) < min_rows:
+            reason = f"fewer than {min_rows} rows"
         if reason:
             poor.append(_described(part) | {"reason": reason})
         else:
-            of = bootstrap.measure(metric, y, scores, threshold)
+            of = measure_of(metric, y, scores, threshold)
             good.append(_Measured(part, of, of(np.ones(len(y)))))
     good.sort(key=lambda item: (sign * item.value, item.part.column, item.part.value))
     poor.sort(key=lambda item: -item["n"])
     kept = good[:most]
     ends = _ends(rows, kept, resamples, seed)
-    whole = METRICS[metric].of(rows.y, rows.scores, threshold) if kept else 0.0
+    whole = measure_of(metric, rows.y, rows.scores, threshold)(np.ones(rows.n))
     found = [
         _described(item.part)
         | {"value_of_metric": item.value, "difference": sign * (item.value - whole)}
@@ -147,14 +149,6 @@ def _range(column: Column, edges: Floats, number: int) -> str:
     if number < len(edges):
         words.append(f"up to {label_of(column, edges[number])}")
     return " ".join(words)
-
-
-def _reason(metric: str, y: Floats, min_rows: int) -> str:
-    if len(y) < min_rows:
-        return f"fewer than {min_rows} rows"
-    if not is_defined(METRICS[metric], y):
-        return "of one class" if METRICS[metric].needs_both else "0 throughout"
-    return ""
 
 
 def _described(part: Slice) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mlembed.errors import DataError
 from mlembed.monitoring.metrics import METRICS
 from mlembed.monitoring.metrics import evaluate as metrics_of
+from mlembed.monitoring.multiclass import evaluate_classes
 from mlembed.training.evaluation.calibration import calibration
+from mlembed.training.evaluation.classes import of_classes
 from mlembed.training.evaluation.curves import curves
 from mlembed.training.evaluation.dependence import dependence, worth_describing
 from mlembed.training.evaluation.importance import importance
@@ -36,7 +38,7 @@ class Plan:
     """What to measure.
 
     Attributes:
-        metric: Name of the trainer's metric; its kind is the label's.
+        metric: Name of the trainer's metric, of the label's kind.
         threshold: The threshold that was chosen, or is declared; without meaning for a regression.
         costs: What mistakes cost on the held-out rows, for the cost curve.
         band: The interval of a regression, found on calibration rows.
@@ -68,14 +70,14 @@ def evaluate(
     Args:
         rows: Rows that neither the estimator nor its threshold has seen.
         plan: What to measure.
-        score: Scores rows `(n, n_columns)` as the host will, `(n,)`; importance and dependence
-            are left out without it.
+        score: Scores rows `(n, n_columns)` as the host will, `(n,)` or `(n, n_classes)`;
+            importance and dependence are left out without it.
 
     Raises:
         DataError: If the metric is undefined for the rows.
     """
-    kind, at = METRICS[plan.metric].kind, plan.positive_from
-    values = metrics_of(kind, rows.y, rows.scores, at, plan.metric)
+    at = plan.positive_from
+    values = _values(rows, plan)
     if plan.metric not in values:
         raise DataError(
             f"{plan.metric} is undefined on the {rows.n} held-out rows, whose labels are all of "
@@ -93,17 +95,30 @@ def evaluate(
             "entity": rows.entity or None,
         },
     }
-    found |= _of_classes(rows, plan) if kind == "binary" else _of_quantities(rows, plan)
+    if rows.classes:
+        found |= of_classes(rows)
+    elif METRICS[plan.metric].kind == "binary":
+        found |= _of_two_classes(rows, plan)
+    else:
+        found |= _of_quantities(rows, plan)
     if rows.columns:
         found["slices"] = slices(rows, plan.metric, at, plan.slices, **drawn)
     if rows.columns and score is not None:
         found["importance"] = importance(rows, plan.metric, at, score, seed=plan.seed)
-        names = worth_describing(found["importance"])
-        found["dependence"] = dependence(rows, names, score, seed=plan.seed)
+        if not rows.classes:
+            names = worth_describing(found["importance"])
+            found["dependence"] = dependence(rows, names, score, seed=plan.seed)
     return found
 
 
-def _of_classes(rows: Rows, plan: Plan) -> dict[str, Any]:
+def _values(rows: Rows, plan: Plan) -> dict[str, float]:
+    if rows.classes:
+        return evaluate_classes(rows.y, rows.scores)
+    kind = METRICS[plan.metric].kind
+    return metrics_of(kind, rows.y, rows.scores, plan.positive_from, plan.metric)
+
+
+def _of_two_classes(rows: Rows, plan: Plan) -> dict[str, Any]:
     threshold = plan.threshold
     declared = {"rule": "declared", "value": plan.positive_from, "detail": {}}
     return {
