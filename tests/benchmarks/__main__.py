@@ -1,7 +1,7 @@
 """Measure what mlembed promises of its speed, on this machine.
 
-    python -m tests.benchmarks [calls] [batches] [start] [registry] [trouble] [soak] [others]
-        [--short] [--json]
+    python -m tests.benchmarks [calls] [batches] [lowering] [start] [registry] [trouble] [soak]
+        [others] [--short] [--json]
 
 All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
@@ -13,6 +13,7 @@ import argparse
 import sys
 
 from .calls import batches, calls
+from .lowering import lowering
 from .others import others
 from .registry import registry
 from .report import show
@@ -20,7 +21,8 @@ from .soak import soak
 from .start import start
 from .trouble import trouble
 
-ALL = {run.__name__: run for run in (calls, batches, start, registry, trouble, soak, others)}
+RUNS = (calls, batches, lowering, start, registry, trouble, soak, others)
+ALL = {run.__name__: run for run in RUNS}
 
 
 def main() -> int:

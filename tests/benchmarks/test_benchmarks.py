@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 FINDINGS = {
     "calls": 21,
     "batches": 6,
+    "lowering": 3,
     "start": 2,
     "registry": 4,
     "trouble": 4,
