@@ -155,8 +155,8 @@ def test_resample_of_many_rows_takes_seconds() -> None:
     clusters = random.integers(0, 5_000, 50_000)
     of = bootstrap.measure("roc_auc", y, scores, 0.5)
 
-    began = time.perf_counter()
+    began = time.process_time()
     bootstrap.resample([of], 50_000, 500, 0)
     bootstrap.resample([of], 50_000, 500, 0, clusters)
 
-    assert time.perf_counter() - began < 15
+    assert time.process_time() - began < 15
