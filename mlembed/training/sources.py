@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training import files, frames, parquet
+from mlembed.training import databases, files, frames, parquet
 from mlembed.training.files import Files
 from mlembed.training.staged import described
+from mlembed.training.tables import Query, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +100,7 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
     Raises:
         DataError: If it cannot be read, has no rows, or its files change meanwhile.
     """
-    found = files.find(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else data
+    found = _found(data)
     own = [found] if isinstance(found, Files) else []
     prints = [item.prints() for item in own]
     title = own[0].title if own else "the table"
@@ -119,6 +120,12 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
             raise DataError(f"{title} was written while it was read: read it again")
 
 
+def _found(data: Any) -> Any:
+    if isinstance(data, Table):
+        return _found(data.data)
+    return files.find(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else data
+
+
 def _source(connection: duckdb.DuckDBPyConnection, staged: Staged) -> Source:
     connection.execute(f"CREATE VIEW raw AS FROM {staged.name}").fetchall()
     return Source(
@@ -136,6 +143,9 @@ def _stage(
 ) -> Staged:
     if isinstance(found, Files):
         return files.stage(connection, name, found, cleaning)
+    if isinstance(found, Query):
+        headers = databases.stage(connection, name, found)
+        return described(connection, name, found.title, headers)
     return described(connection, name, *frames.stage(connection, name, found))
 
 
