@@ -218,7 +218,6 @@ def test_check_refuses_a_subclass() -> None:
     ("estimator", "words"),
     [
         (HistGradientBoostingRegressor(loss="tweedie"), "loss"),
-        (MLPRegressor(loss="poisson"), "squared_error"),
         (make_pipeline(StandardScaler(), AdaBoostClassifier()), "AdaBoost"),
     ],
     ids=describe,
@@ -233,19 +232,6 @@ def test_check_accepts_what_can_be_lowered() -> None:
     """Nothing that the other tests prove is refused."""
     for estimator in BINARY + REGRESSION:
         lowering.check(estimator)
-
-
-@pytest.mark.parametrize("number", [5, 7], ids=lambda i: describe(BINARY[i]))
-def test_lower_refuses_three_classes(number: int) -> None:
-    """More than two classes have no single score."""
-    x = table(0)
-    features = ("age", "job")
-    specs = lowering.feature_specs(COLUMNS, {}, features)
-    three = np.digitize(x[:, 0], [40.0, 60.0])
-    estimator = lowering.prepare(BINARY[number], specs).fit(x[:, [0, 6]], three)
-
-    with pytest.raises(LoweringError, match="two classes"):
-        lowering.lower(estimator, COLUMNS, {}, features)
 
 
 def test_lower_takes_a_pipeline_of_the_user() -> None:

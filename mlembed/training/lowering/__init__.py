@@ -12,11 +12,16 @@ from mlembed.errors import LoweringError
 from mlembed.training.lowering import (
     calibration,
     committees,
+    constant,
+    gaussian,
     isotonic,
     linear,
+    neural,
     pipeline,
+    refused,
     sklearn_onnx,
     trees,
+    vectors,
     wrappers,
 )
 from mlembed.training.lowering.encoding import linear_pipeline
@@ -69,7 +74,10 @@ __all__ = [
     "trace",
 ]
 
-BUILT_IN = (calibration, committees, isotonic, linear, pipeline, sklearn_onnx, trees, wrappers)
+BUILT_IN = (
+    *(calibration, committees, constant, gaussian, isotonic, linear, neural, pipeline),
+    *(refused, sklearn_onnx, trees, vectors, wrappers),
+)
 
 
 def lower(

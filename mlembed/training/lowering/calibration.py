@@ -15,7 +15,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import LinearSVC
 
 from mlembed.errors import LoweringError
+from mlembed.training.lowering.decisions import decision_suffices
 from mlembed.training.lowering.isotonic import interpolate
+from mlembed.training.lowering.preprocessing.accurate import logistic
 from mlembed.training.lowering.registry import (
     FeatureSpec,
     check,
@@ -45,7 +47,8 @@ def _inner(estimator: Any) -> Any:
 
 def _check(estimator: Any) -> None:
     inner = _inner(estimator)
-    check(inner)
+    with decision_suffices():
+        check(inner)
     if hasattr(inner, "decision_function") and family_of(inner).decision is None:
         raise LoweringError(
             f"{class_name(estimator)}: calibrates the decision function of {class_name(inner)}, "
@@ -54,7 +57,9 @@ def _check(estimator: Any) -> None:
 
 
 def _prepare(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
-    return sklearn.base.clone(estimator).set_params(estimator=prepare(_inner(estimator), specs))
+    with decision_suffices():
+        inner = prepare(_inner(estimator), specs)
+    return sklearn.base.clone(estimator).set_params(estimator=inner)
 
 
 def _splits(estimator: Any) -> dict[int, list[float]]:
@@ -181,7 +186,7 @@ def _one_by_one(part: Any, builder: Builder, tensor: str) -> str:
 def _sigmoid(calibrator: Any, builder: Builder, tensor: str) -> str:
     """Return `1 / (1 + exp(a * x + b))`."""
     slope, base = builder.constant(-calibrator.a_), builder.constant(-calibrator.b_)
-    return builder.node("Sigmoid", builder.node("Add", builder.node("Mul", tensor, slope), base))
+    return logistic(builder, builder.node("Add", builder.node("Mul", tensor, slope), base))
 
 
 def _isotonic(calibrator: Any, builder: Builder, tensor: str) -> str:

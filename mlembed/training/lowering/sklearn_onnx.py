@@ -12,7 +12,8 @@ import numpy as np
 from onnx import NodeProto
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
 
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.encoding import linear_pipeline
@@ -25,44 +26,31 @@ if TYPE_CHECKING:
 
     from mlembed.training.lowering.graph import Builder
 
+_BINARY = 2
 _TARGET_OPSET = {"": 21, "ai.onnx.ml": 3}
 
 
-def _check(estimator: Any) -> None:
-    if getattr(estimator, "loss", "squared_error") != "squared_error" and isinstance(
-        estimator, MLPRegressor
-    ):
-        raise LoweringError(
-            f"{class_name(estimator)}: the loss has a link that skl2onnx drops, "
-            "use loss='squared_error'"
-        )
-
-
-@register(MLPClassifier, MLPRegressor, prepare=linear_pipeline, check=_check)
+@register(PLSRegression, prepare=linear_pipeline)
+@register(ComplementNB, MultinomialNB)
 def lower_with_skl2onnx(
     estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]
 ) -> str:
     """Lower *estimator* with skl2onnx and splice its nodes into the graph.
 
     Raises:
-        LoweringError: If it has more than one output or more than two classes.
+        LoweringError: If it has another number of outputs than one, or one a class.
     """
-    is_classifier = hasattr(estimator, "predict_proba")
+    classes = getattr(estimator, "classes_", None)
     model = to_onnx(
         estimator,
         initial_types=[("x", DoubleTensorType([None, len(specs)]))],
-        options={"zipmap": False} if is_classifier else None,
+        options={"zipmap": False} if classes is not None else None,
         target_opset=_TARGET_OPSET,
     )
-    output = model.graph.output[-1]
-    width = output.type.tensor_type.shape.dim[1].dim_value
-    if width != 1 + is_classifier:
-        raise LoweringError(
-            f"{class_name(estimator)}: fitted on more than one output or more than two classes, "
-            "expected one score a row"
-        )
-    result = _splice(model.graph, output.name, builder, x)
-    if not is_classifier:
+    if classes is None and np.shape(estimator.coef_)[0] != 1:
+        raise LoweringError(f"{class_name(estimator)}: fitted on several outputs, expected one")
+    result = _splice(model.graph, model.graph.output[-1].name, builder, x)
+    if classes is None or len(classes) > _BINARY:
         return result
     return builder.node("Gather", result, builder.constant([1], np.int64), axis=1)
 

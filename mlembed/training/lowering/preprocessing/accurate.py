@@ -40,6 +40,16 @@ def expm1(builder: Builder, x: str) -> str:
     return node("Where", node("Equal", power, one), x, result)
 
 
+def logistic(builder: Builder, x: str) -> str:
+    """Add the nodes of `1 / (1 + exp(-x))`, of which far below 0 every digit counts.
+
+    The runtime's Sigmoid is right to 1e-16 of 1, so below -37 it is 0: enough for a score, not
+    for one that is divided by a sum of such.
+    """
+    node, one = builder.node, builder.constant(1.0)
+    return node("Div", one, node("Add", one, node("Exp", node("Neg", x))))
+
+
 # Rational approximations of S. L. Moshier's Cephes library (ndtri), highest power first: the
 # ones scipy evaluates, so that the last digits are the same.
 _MIDDLE = (
