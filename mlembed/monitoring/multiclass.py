@@ -15,7 +15,7 @@ import numpy as np
 from mlembed.monitoring.weighted import Measure, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,6 +67,25 @@ def evaluate_classes(y: Floats, probabilities: Floats) -> dict[str, float]:
     """
     ones, n_classes = np.ones(len(y)), probabilities.shape[1]
     return {name: measure(name, y, probabilities, n_classes)(ones) for name in CLASS_METRICS}
+
+
+def aligned(probabilities: Floats, classes: Sequence[str], wanted: Sequence[str]) -> Floats:
+    """Return the probabilities of the *wanted* classes, in their order.
+
+    A class that is not wanted is left out; a wanted one that the model does not know has the
+    probability 0.
+
+    Args:
+        probabilities: `(n, n_classes)`.
+        classes: The model's classes.
+        wanted: The classes to return.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    columns = np.zeros((len(probabilities), len(wanted)))
+    for place, name in enumerate(wanted):
+        if name in places:
+            columns[:, place] = probabilities[:, places[name]]
+    return columns
 
 
 def _error(y: Floats, codes: Floats, _n_classes: int) -> Many:

@@ -14,7 +14,7 @@ import numpy as np
 from mlembed.errors import DataError
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.dataset import Dataset, read
-from mlembed.training.labels import Binary, Regression
+from mlembed.training.labels import Binary, Multiclass
 from mlembed.training.splits import TimeSplit
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from mlembed.monitoring.log import PredictionLog
     from mlembed.monitoring.outcomes import Joined
+    from mlembed.training.labels import Regression
     from mlembed.training.trainer import Trainer
+
+    Label = Binary | Multiclass | Regression
 
 _ROW = "mlembed_row"
 _AS_LOGGED = Cleaning(trim=False, missing=())
@@ -49,7 +52,7 @@ def table_of(
     Raises:
         DataError: If no row is left, or the log lacks a column.
     """
-    y = _labels(trainer.label, joined.values)
+    label, y = read_outcomes(trainer.label, joined.values)
     usable = log.has_features[joined.rows] & ~np.isnan(y)
     rows, y = joined.rows[usable], y[usable]
     order = np.argsort(log.time_ns[rows], kind="stable")
@@ -64,11 +67,11 @@ def table_of(
         if name not in raw:
             by_time = isinstance(trainer.split, TimeSplit)
             raw[name] = log.time_ns[rows] / 1e9 if by_time else log.keys[rows]
-    raw |= {trainer.label.column: y, _ROW: np.arange(len(rows))}
+    raw |= {label.column: as_given(label, y), _ROW: np.arange(len(rows))}
     table = read(
         raw,
         trainer.columns,
-        _plain(trainer.label),
+        _plain(label),
         _AS_LOGGED,
         extra=(*trainer.split.columns, _ROW),
     )
@@ -76,17 +79,35 @@ def table_of(
     return table, log.time_ns[rows][kept]
 
 
-def _labels(label: Binary | Regression, values: Iterable[Any]) -> NDArray[np.float64]:
+def read_outcomes(label: Label, values: Iterable[Any]) -> tuple[Label, NDArray[np.float64]]:
+    """Return *label*, its classes learnt where they were not declared, and the label of each value.
+
+    Labels are those of `label.of`, `(n,)`; NaN where an outcome is none.
+
+    Raises:
+        DataError: If there are too few classes, or too many.
+    """
+    values = list(values)
+    if isinstance(label, Multiclass):
+        label = label.learn(values)
+
     def read_one(value: Any) -> float:
         try:
             return label.of(value)
         except DataError:
             return math.nan
 
-    return np.array([read_one(value) for value in values], dtype=np.float64)
+    return label, np.array([read_one(value) for value in values], dtype=np.float64)
 
 
-def _plain(label: Binary | Regression) -> Binary | Regression:
-    if isinstance(label, Regression):
+def as_given(label: Label, y: NDArray[np.float64]) -> NDArray[Any]:
+    """Return labels `(n,)` as a table holds them: the names of several classes, numbers otherwise."""
+    if not isinstance(label, Multiclass):
+        return y
+    return np.array(label.classes, dtype=object)[y.astype(np.intp)]
+
+
+def _plain(label: Label) -> Any:
+    if not isinstance(label, Binary):
         return label
     return Binary(label.column, positive=1, threshold=label.threshold)

@@ -20,7 +20,7 @@ from mlembed.bundle.manifest import Task
 from mlembed.errors import MonitoringError
 from mlembed.monitoring.log import read_log
 from mlembed.monitoring.monitor import Report, monitor
-from mlembed.monitoring.multiclass import CLASS_METRICS, evaluate_classes, measure
+from mlembed.monitoring.multiclass import CLASS_METRICS, aligned, evaluate_classes, measure
 from mlembed.monitoring.outcomes import labels_of
 from mlembed.monitoring.policy import Policy
 from mlembed.monitoring.report import render
@@ -221,3 +221,12 @@ def test_monitor_judges_a_log_without_labels(settings: Settings) -> None:
     assert (bare.performance.n, bare.performance.unusable) == (0, 0)
     assert bare.drifts[-1].state == "insufficient"
     assert len(CLASSES) == 3
+
+
+def test_aligned_puts_classes_in_the_wanted_order() -> None:
+    """A class that a model does not know is never probable; one that nobody wants is left out."""
+    p = np.array([[0.2, 0.3, 0.5]])
+
+    found = aligned(p, ("tram", "bus", "walk"), ("walk", "bike", "tram"))
+
+    assert found.tolist() == [[0.5, 0.0, 0.2]]
