@@ -17,6 +17,8 @@ from onnx import numpy_helper
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
     from mlembed.training.lowering.graph import Builder
 
 
@@ -106,14 +108,24 @@ class Ensemble:
         self._roots.append(root.position)
 
     def lower(
-        self, builder: Builder, x: str, n_targets: int = 1, dtype: type[np.floating] = np.float64
+        self,
+        builder: Builder,
+        x: str,
+        n_targets: int = 1,
+        dtype: type[np.floating] = np.float64,
+        *,
+        width: int | None = None,
     ) -> str:
         """Add the operator that reads *x*; its output is [N, n_targets] of the same *dtype*.
 
-        The runtime adds up the trees in the order they were added here, in that precision.
+        The runtime adds up the trees in the order they were added here, in that precision. Where
+        the width of *x* is told, sets of codes are tested faster.
         """
         splits = self._splits
-        optional = {"membership_values": _tensor(self._members, dtype)} if self._members else {}
+        members = np.asarray(self._members, dtype)
+        if width is not None and (members == 0.0).any():
+            x, members = self._from_one(builder, x, width, dtype), members + dtype(1.0)
+        optional = {"membership_values": _tensor(members, dtype)} if len(members) else {}
         return builder.node(
             "TreeEnsemble",
             x,
@@ -133,6 +145,12 @@ class Ensemble:
             **optional,
         )
 
+    def _from_one(self, builder: Builder, x: str, width: int, dtype: type[np.floating]) -> str:
+        # ONNX Runtime 1.32 tests the codes 1 to 32 at once, by a mask, and any other by itself.
+        shift = np.zeros(width)
+        shift[[split.feature for split in self._splits if split.mode is Mode.MEMBER]] = 1.0
+        return builder.node("Add", x, builder.constant(shift, dtype))
 
-def _tensor(values: Sequence[float], dtype: type) -> object:
+
+def _tensor(values: ArrayLike, dtype: type) -> object:
     return numpy_helper.from_array(np.asarray(values, dtype=dtype))

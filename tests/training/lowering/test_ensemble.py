@@ -25,12 +25,14 @@ VALUES = np.array(
 )
 
 
-def branches(grow: Callable[[Ensemble], Any], x: np.ndarray[Any, Any]) -> list[bool]:
+def branches(
+    grow: Callable[[Ensemble], Any], x: np.ndarray[Any, Any], width: int | None = None
+) -> list[bool]:
     """Return whether each value takes the true branch of the split that *grow* makes."""
     ensemble = Ensemble()
     ensemble.add(grow(ensemble))
     builder = lowering.Builder(1)
-    model = builder.model(ensemble.lower(builder, "x"), "score", 1)
+    model = builder.model(ensemble.lower(builder, "x", width=width), "score", 1)
     scores = Session(lowering.serialize(model)).run_matrix(x.reshape(-1, 1))
     return [bool(score == 1.0) for score in scores]
 
@@ -70,7 +72,7 @@ def test_member_split_takes_its_side(
         return ensemble.member_split(0, list(members), one, other, nan_is_true=nan_is_true)
 
     expected = [nan_is_true if math.isnan(value) else value in members for value in x]
-    assert branches(grow, x) == expected
+    assert branches(grow, x) == branches(grow, x, width=1) == expected
 
 
 def test_boosting_libraries_are_imported_for_their_own_candidates_only() -> None:

@@ -136,14 +136,13 @@ def _splits(estimator: Any) -> dict[int, list[float]]:
 
 def lower_sum(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
     """Lower what the trees add up to, before the link: the decision function of a classifier."""
-    del specs
     inputs, ensemble = _inputs(estimator), Ensemble()
     # The baseline rides on the first trees: an Add of its own would cost a microsecond.
     offsets = [float(value) for value in np.ravel(estimator._baseline_prediction)]  # noqa: SLF001  no public name
     for target, tree in _trees(estimator):
         ensemble.add(_tree(ensemble, tree, inputs, offsets[target], target))
         offsets[target] = 0.0
-    return ensemble.lower(builder, x, len(offsets))
+    return ensemble.lower(builder, x, len(offsets), width=len(specs))
 
 
 @register(

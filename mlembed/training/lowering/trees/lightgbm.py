@@ -83,7 +83,7 @@ def _sum(model: Model, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -
     ensemble = Ensemble()
     for number, tree in enumerate(model.trees):
         ensemble.add(_tree(ensemble, tree, number % model.n_scores))
-    total = ensemble.lower(builder, x, model.n_scores)
+    total = ensemble.lower(builder, x, model.n_scores, width=len(specs))
     if model.is_average:
         n_iterations = len(model.trees) // model.n_scores
         total = builder.node("Div", total, builder.constant(float(n_iterations)))

@@ -136,14 +136,13 @@ def lower_xgboost(estimator: Any, builder: Builder, x: str, specs: Sequence[Feat
     Raises:
         LoweringError: If its objective or a setting has no form to 1e-6.
     """
-    del specs
     model, ensemble = _read(estimator), Ensemble()
     offsets = list(model.start)
     for target, tree in model.trees:
         ensemble.add(_tree(ensemble, tree, target, offsets[target]))
         offsets[target] = np.float32(0.0)
     floats = builder.node("Cast", x, to=TensorProto.FLOAT)
-    total = ensemble.lower(builder, floats, len(offsets), np.float32)
+    total = ensemble.lower(builder, floats, len(offsets), np.float32, width=len(specs))
     total = builder.node("Cast", total, to=TensorProto.DOUBLE)
     if model.objective in _SOFTMAX:
         return builder.node("Softmax", total, axis=1)
