@@ -236,7 +236,7 @@ class Model:
 
         Args:
             prediction_id: `Prediction.id`, or a row's id of a batch.
-            value: The truth, in the units of the training label.
+            value: The truth: a bool or the class's name, or a number in the training label's unit.
             key: The entity's key, where the id was not kept; the latest prediction before the
                 outcome is meant then.
             observed_at: When it happened, with a time zone.

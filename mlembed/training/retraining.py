@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.errors import DataError, GateError, SchemaError
+from mlembed.monitoring.multiclass import aligned
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import compare
 from mlembed.registry.pointer import Ref
@@ -188,6 +189,8 @@ def _compare(
         theirs = _scores(champion, heldout)
     except SchemaError:
         return None
+    if (classes := candidate.bundle.manifest.task.classes) and champion.manifest.task.classes:
+        theirs = aligned(theirs, champion.manifest.task.classes, classes)
     return compare(
         heldout.y,
         theirs,
