@@ -120,6 +120,28 @@ def time(x: str, kind: Family) -> str:
     )
 
 
+def microseconds(name: str, duckdb_type: str, cleaning: Cleaning) -> str:
+    """Return the time in column *name* as whole microseconds since 1970, NULL where it is none."""
+    kind = family(duckdb_type)
+    if kind == "time":
+        zoned = duckdb_type.endswith("WITH TIME ZONE")
+        return _exact(name if zoned else f"CAST({name} AS TIMESTAMP)")
+    x = cell(name, duckdb_type, cleaning)
+    if kind != "text":
+        return f"TRY_CAST(round(CAST({x} AS DOUBLE) * 1e6) AS BIGINT)"
+    return (
+        f"CASE WHEN regexp_full_match({x}, {literal(_EPOCH)}) "
+        f"THEN CAST(round(CAST({x} AS DOUBLE) * 1e6) AS BIGINT) "
+        f"WHEN regexp_full_match({x}, {literal(_DATE)}) "
+        f"THEN {_exact(f'TRY_CAST({x} AS TIMESTAMP WITH TIME ZONE)')} END"
+    )
+
+
+def _exact(time: str) -> str:
+    instant = f"CAST({time} AS TIMESTAMP WITH TIME ZONE)"
+    return f"CASE WHEN isfinite({instant}) THEN epoch_us({instant}) END"
+
+
 def value(column: Column, x: str, kind: Family) -> str:
     """Return cell *x* as *column* holds it: text for a category, a double for the others."""
     if column.kind == "category":

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training import databases, files, frames, parquet
+from mlembed.training import databases, files, frames, joining, parquet
 from mlembed.training.files import Files
 from mlembed.training.staged import described
-from mlembed.training.tables import Query, Table
+from mlembed.training.tables import Joined, Query, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,15 +93,15 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
     """Hold *data* in DuckDB.
 
     Args:
-        data: Path of a CSV, JSON or Parquet file or a pattern of its parts, or a frame or mapping
-            of columns.
+        data: Path of a CSV, JSON or Parquet file or a pattern of its parts, a frame or mapping of
+            columns, a Table, a Query, or what was joined of them.
         cleaning: Says the zone of times that carry none, and whether text is trimmed.
 
     Raises:
         DataError: If it cannot be read, has no rows, or its files change meanwhile.
     """
     found = _found(data)
-    own = [found] if isinstance(found, Files) else []
+    own = list(_files(found))
     prints = [item.prints() for item in own]
     title = own[0].title if own else "the table"
     with contextlib.closing(
@@ -121,9 +121,20 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
 
 
 def _found(data: Any) -> Any:
+    """Return *data* with every file found, before DuckDB is shut off from all others."""
+    if isinstance(data, Joined):
+        return dataclasses.replace(data, left=_found(data.left), right=_found(data.right))
     if isinstance(data, Table):
         return _found(data.data)
     return files.find(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else data
+
+
+def _files(found: Any) -> Iterator[Files]:
+    if isinstance(found, Joined):
+        yield from _files(found.left)
+        yield from _files(found.right)
+    if isinstance(found, Files):
+        yield found
 
 
 def _source(connection: duckdb.DuckDBPyConnection, staged: Staged) -> Source:
@@ -143,6 +154,10 @@ def _stage(
 ) -> Staged:
     if isinstance(found, Files):
         return files.stage(connection, name, found, cleaning)
+    if isinstance(found, Joined):
+        left = _stage(connection, f"{name}l", found.left, cleaning)
+        right = _stage(connection, f"{name}r", found.right, cleaning)
+        return joining.join(connection, name, found, left, right, cleaning)
     if isinstance(found, Query):
         headers = databases.stage(connection, name, found)
         return described(connection, name, found.title, headers)
