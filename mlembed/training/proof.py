@@ -11,15 +11,17 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import sklearn.base
 
 from mlembed.errors import ProofError
 from mlembed.serving.session import Session
 from mlembed.training import difference
 from mlembed.training.lowering.registry import TOLERANCE
 from mlembed.training.probes import probes
+from mlembed.training.sides import both_sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,7 +37,6 @@ __all__ = ["TOLERANCE", "Group", "Kind", "Proof", "compare", "estimator_scores",
 Kind = Literal["binary", "multiclass", "regression"]
 _ROWS_NAMED = 10
 _ROWS_BLAMED = 64
-_ROWS_TOGETHER = 50_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def estimator_scores(estimator: Any, features_model: bytes | None) -> Callable[[
 
     Returns:
         A function to scores, `(n_records,)`, or `(n_records, n_classes)` with more than two
-        classes.
+        classes; of an outlier detector what is high for anomalies.
     """
     session = None if features_model is None else Session(features_model)
 
@@ -141,7 +142,9 @@ def estimator_scores(estimator: Any, features_model: bytes | None) -> Callable[[
         if hasattr(estimator, "predict_proba"):
             scores = np.asarray(estimator.predict_proba(features), dtype=np.float64)
             return scores[:, 1] if scores.shape[1] == 2 else scores  # noqa: PLR2004  two classes
-        return np.asarray(estimator.predict(features), dtype=np.float64)
+        if sklearn.base.is_outlier_detector(estimator):
+            return -np.asarray(estimator.score_samples(features), dtype=np.float64)
+        return np.asarray(estimator.predict(features), dtype=np.float64).reshape(len(x))
 
     return predict
 
@@ -205,7 +208,7 @@ def compare(
 ) -> tuple[Group, ...]:
     """Compare a graph with its estimator on each kind of rows; see `prove`."""
     groups = []
-    for probe, ours, theirs in _sides(Session(model), predict, list(kinds)):
+    for probe, ours, theirs in both_sides(Session(model), predict, list(kinds)):
         errors = difference.errors(ours, theirs, relative=kind == "regression")
         if errors.max(initial=0.0) > tolerance:
             raise _failure(probe, errors, tolerance, names, blame)
@@ -222,55 +225,6 @@ def compare(
             )
         )
     return tuple(groups)
-
-
-def _sides(
-    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
-) -> Iterator[tuple[Probe, Scores, Scores]]:
-    """Yield each kind of rows with the scores of the graph and of the estimator.
-
-    Small kinds are scored together: an estimator of a hundred trees has a cost for each call.
-    """
-    waiting: list[Probe] = []
-    for probe in kinds:
-        if waiting and sum(map(len, (*waiting, probe))) > _ROWS_TOGETHER:
-            yield from _scored(session, predict, waiting)
-            waiting = []
-        waiting.append(probe)
-    yield from _scored(session, predict, waiting)
-
-
-def _scored(
-    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
-) -> Iterator[tuple[Probe, Scores, Scores]]:
-    try:
-        blocks = (
-            [np.vstack([block for probe in kinds for block in probe.blocks()])]
-            if len(kinds) > 1
-            else kinds[0].blocks()
-        )
-        with np.errstate(all="ignore"):
-            pairs = [(session.run_matrix(x), predict(x)) for x in blocks]
-    except Exception as error:
-        if len(kinds) == 1:
-            raise _stopped(kinds[0], error) from error
-        for probe in kinds:
-            yield from _scored(session, predict, [probe])
-        return
-    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    start = 0
-    for probe in kinds:
-        rows = slice(start, start := start + len(probe))
-        yield probe, ours[rows], theirs[rows]
-
-
-def _stopped(probe: Probe, error: Exception) -> ProofError:
-    failure = ProofError(
-        f"proof stopped in group '{probe.name}' of {len(probe)} rows: {type(error).__name__}. "
-        "Declare ranges that exclude what the estimator cannot take"
-    )
-    failure.group = probe.name
-    return failure
 
 
 def _failure(

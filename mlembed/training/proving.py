@@ -17,8 +17,9 @@ from mlembed.columns import Column
 from mlembed.serving.session import Session
 from mlembed.training import lowering
 from mlembed.training.blame import find_blame
+from mlembed.training.branches import branch_probe
 from mlembed.training.lowering.nesting import modules_of, tolerance_of
-from mlembed.training.probes import probes
+from mlembed.training.probes import N_HELDOUT, probes, spread
 from mlembed.training.proof import Group, Kind, Proof, compare, estimator_scores, prove
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 # The kinds of rows that are tried on the estimator's own features, where some are computed.
-OF_FEATURES = ("missing", "splits", "recombined")
+OF_FEATURES = ("missing", "splits", "recombined", "branches")
+OF_TREES = ("branches",)
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "protobuf")
 _OPTIONAL = ("lightgbm", "xgboost", "skl2onnx")
 
@@ -98,17 +100,16 @@ def prove_estimator(  # noqa: PLR0913  an estimator, what it reads, and how stri
         ),
     )
     raw = {column.name for column in columns}
-    groups = proof.groups
-    if not raw.issuperset(features):
-        groups += prove_features(
-            estimator,
-            specs,
-            features_of(x_heldout),
-            kind=kind,
-            splits={name: values for name, values in splits.items() if name not in raw},
-            threshold=threshold,
-            seed=seed,
-        )
+    groups = proof.groups + prove_features(
+        estimator,
+        specs,
+        features_of(spread(x_heldout, N_HELDOUT)),
+        kind=kind,
+        splits={name: values for name, values in splits.items() if name not in raw},
+        threshold=threshold,
+        seed=seed,
+        groups=OF_TREES if raw.issuperset(features) else OF_FEATURES,
+    )
     ops = collections.Counter(node.op_type for node in onnx.load_from_string(model).graph.node)
     return dataclasses.replace(
         proof,
@@ -148,6 +149,9 @@ def prove_features(
     graph, checkpoints = lowering.lower_estimator(estimator, specs)
     model, (tolerance, _) = lowering.serialize(graph), tolerance_of(estimator)
     found = probes(heldout, [_column(spec) for spec in specs], splits, seed=seed)
+    codes = {position for position, spec in enumerate(specs) if spec.n_codes}
+    branches = branch_probe(graph, heldout, codes)
+    found |= {} if branches is None else {"branches": branches}
     names = [spec.name for spec in specs]
     return compare(
         model,

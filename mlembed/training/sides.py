@@ -1,132 +1,72 @@
-"""Say what stands on each side of a split, so that a reader can judge whether it leaks."""
+"""Score the rows of a proof with the graph and with the estimator."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlembed.errors import DataError
+from mlembed.errors import ProofError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from mlembed.training.dataset import Dataset
+    from mlembed.serving.session import Session
+    from mlembed.training.probes import Probe
 
-# Nine digits are seconds since 1970 to the reader of tables; shorter numbers count something else.
-_LEAST_EPOCH = 1e8
+    Matrix = NDArray[np.float64]
+    Scores = NDArray[np.float64]
 
-
-@dataclasses.dataclass(frozen=True)
-class _Side:
-    y: NDArray[np.float64]
-    times: NDArray[Any] | None
-    entities: NDArray[Any] | None
+_ROWS_TOGETHER = 50_000
 
 
-def describe_sides(
-    dataset: Dataset,
-    sides: Mapping[str, NDArray[np.intp]],
-    *,
-    time: str | None = None,
-    entity: str | None = None,
-    y: NDArray[np.float64] | None = None,
-) -> dict[str, Any]:
-    """Describe the sides of one table.
+def both_sides(
+    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
+) -> Iterator[tuple[Probe, Scores, Scores]]:
+    """Yield each kind of rows with the scores of the graph and of the estimator.
 
-    Args:
-        dataset: The table.
-        sides: Row numbers by name, in order, such as `train`, `calibration` and `test`.
-        time: Column of the time, or None.
-        entity: Column that names who or what a row is about, or None.
-        y: Labels, `(n_records,)`; by default the table's.
-
-    Returns:
-        `sides` (rows, time range and share of positives of each) and, with an entity,
-        `shared_entities`: how many of the test side another side has seen, and their share of its
-        rows.
-
-    Raises:
-        DataError: If the table was read without a column.
+    Small kinds are scored together: an estimator of a hundred trees has a cost for each call.
     """
-    labels = dataset.y if y is None else y
-    times = None if time is None else _column(dataset, time)
-    entities = None if entity is None else _column(dataset, entity)
-    found = {
-        name: _Side(
-            labels[rows],
-            None if times is None else times[rows],
-            None if entities is None else entities[rows],
-        )
-        for name, rows in sides.items()
-    }
-    return _describe(found, dataset.kind, entity)
+    waiting: list[Probe] = []
+    for probe in kinds:
+        if waiting and sum(map(len, (*waiting, probe))) > _ROWS_TOGETHER:
+            yield from _scored(session, predict, waiting)
+            waiting = []
+        waiting.append(probe)
+    if waiting:
+        yield from _scored(session, predict, waiting)
 
 
-def describe_tables(
-    tables: Mapping[str, Dataset], *, time: str | None = None, entity: str | None = None
-) -> dict[str, Any]:
-    """Describe sides that are tables of their own; otherwise as `describe_sides`."""
-    found = {
-        name: _Side(
-            table.y,
-            None if time is None else _column(table, time),
-            None if entity is None else _column(table, entity),
-        )
-        for name, table in tables.items()
-    }
-    kinds = [table.kind for table in tables.values()]
-    return _describe(found, kinds[0] if kinds else "", entity)
-
-
-def _describe(sides: Mapping[str, _Side], kind: str, entity: str | None) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "sides": [
-            {"side": name, "n": len(side.y)}
-            | _range(side.times)
-            | ({"positives": float(np.mean(side.y))} if kind == "binary" and len(side.y) else {})
-            for name, side in sides.items()
-        ]
-    }
-    if entity is not None and "test" in sides:
-        seen = [side.entities for name, side in sides.items() if name != "test"]
-        described["shared_entities"] = {"column": entity} | _shared(seen, sides["test"].entities)
-    return described
-
-
-def _range(times: NDArray[Any] | None) -> dict[str, str | None]:
-    if times is None:
-        return {}
-    known = times[np.isfinite(times)] if times.dtype != object else times[:0]
-    if not len(known):
-        return {"from": None, "until": None}
-    return {"from": moment_text(known.min()), "until": moment_text(known.max())}
-
-
-def moment_text(value: float) -> str:
-    """Return a moment as people read it: ISO 8601 in UTC, or the number where it is no epoch."""
-    if abs(value) < _LEAST_EPOCH:
-        return f"{value:g}"
+def _scored(
+    session: Session, predict: Callable[[Matrix], Scores], kinds: Sequence[Probe]
+) -> Iterator[tuple[Probe, Scores, Scores]]:
     try:
-        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=float(value))
-    except OverflowError:
-        return f"{value:g}"
-    return moment.isoformat(timespec="seconds")
+        blocks = (
+            [np.vstack([block for probe in kinds for block in probe.blocks()])]
+            if len(kinds) > 1
+            else kinds[0].blocks()
+        )
+        with np.errstate(all="ignore"):
+            pairs = [(session.run_matrix(x), predict(x)) for x in blocks]
+    except Exception as error:
+        if len(kinds) == 1:
+            raise _stopped(kinds[0], error) from error
+        for probe in kinds:
+            yield from _scored(session, predict, [probe])
+        return
+    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    start = 0
+    for probe in kinds:
+        rows = slice(start, start := start + len(probe))
+        yield probe, ours[rows], theirs[rows]
 
 
-def _shared(seen: list[NDArray[Any] | None], test: NDArray[Any] | None) -> dict[str, Any]:
-    known = {one for side in seen if side is not None for one in side.tolist()} - {None}
-    rows = [] if test is None else [one for one in test.tolist() if one in known]
-    n_test = 0 if test is None else len(test)
-    return {"n": len(set(rows)), "share_of_test_rows": len(rows) / n_test if n_test else 0.0}
-
-
-def _column(dataset: Dataset, name: str) -> NDArray[Any]:
-    for columns in (dataset.extra, dataset.columns):
-        if name in columns:
-            return np.asarray(columns[name])
-    raise DataError(f"the table was read without '{name}'; read it with extra=['{name}']")
+def _stopped(probe: Probe, error: Exception) -> ProofError:
+    failure = ProofError(
+        f"proof stopped in group '{probe.name}' of {len(probe)} rows: {type(error).__name__}. "
+        "Declare ranges that exclude what the estimator cannot take"
+    )
+    failure.group = probe.name
+    return failure

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[Any]
 
 _COMPARE = (np.less_equal, np.less, np.greater_equal, np.greater, np.equal, np.not_equal)
-_MEMBER = 6
+MEMBER = 6
 
 
 def walk(node: NodeProto, x: Matrix) -> Matrix:
@@ -31,8 +31,8 @@ def walk(node: NodeProto, x: Matrix) -> Matrix:
     Returns:
         Array of shape `(n_records, n_targets)`.
     """
-    trees = {attribute.name: _array(attribute) for attribute in node.attribute}
-    tests = _tests(trees)
+    trees = attributes(node)
+    tests = member_sets(trees)
     total = np.zeros((len(x), int(trees["n_targets"])), x.dtype)
     for root in trees["tree_roots"]:
         leaves = _leaves(trees, tests, x, int(root))
@@ -41,18 +41,23 @@ def walk(node: NodeProto, x: Matrix) -> Matrix:
     return total
 
 
+def attributes(node: NodeProto) -> dict[str, Matrix]:
+    """Return the attributes of *node* as arrays, by name."""
+    return {attribute.name: _array(attribute) for attribute in node.attribute}
+
+
 def _array(attribute: Any) -> Matrix:
     value = helper.get_attribute_value(attribute)
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
 
 
-def _tests(trees: dict[str, Matrix]) -> list[set[float]]:
+def member_sets(trees: dict[str, Matrix]) -> list[set[float]]:
     """Return the members of each node's set, empty for the other nodes."""
     members = iter(trees.get("membership_values", np.empty(0)).tolist())
     sets: list[set[float]] = []
     for mode in trees["nodes_modes"]:
         own: set[float] = set()
-        if mode == _MEMBER:
+        if mode == MEMBER:
             own.update(iter(lambda: _until_nan(next(members)), None))
         sets.append(own)
     return sets
@@ -71,7 +76,7 @@ def _leaves(trees: dict[str, Matrix], sets: list[set[float]], x: Matrix, root: i
             cell, mode = row[trees["nodes_featureids"][at]], trees["nodes_modes"][at]
             if np.isnan(cell):
                 side = bool(missing_is_true[at])
-            elif mode == _MEMBER:
+            elif mode == MEMBER:
                 side = float(cell) in sets[at]
             else:
                 side = bool(_COMPARE[mode](cell, trees["nodes_splits"][at]))

@@ -118,7 +118,8 @@ def test_prove_estimator_takes_a_multiclass() -> None:
     proof = prove_estimator(trees, columns, {}, "ab", x, kind="multiclass")
 
     assert proof.passed
-    assert not any(group.name.startswith("feature_") for group in proof.groups)
+    found = [group.name for group in proof.groups if group.name.startswith("feature_")]
+    assert found == ["feature_branches"]
     assert proof.to_json()["label_disagreements"] == 0
 
 
