@@ -10,20 +10,21 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training import databases, files, frames, joining, parquet
+from mlembed.training import databases, files, frames, joining, objects, parquet
 from mlembed.training.files import Files
 from mlembed.training.staged import described
 from mlembed.training.tables import Joined, Query, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mlembed.training.cleaning import Cleaning
     from mlembed.training.staged import JoinCount, Staged
@@ -93,14 +94,19 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
     """Hold *data* in DuckDB.
 
     Args:
-        data: Path of a CSV, JSON or Parquet file or a pattern of its parts, a frame or mapping of
-            columns, a Table, a Query, or what was joined of them.
+        data: Path or URL of a CSV, JSON or Parquet file or a pattern of its parts, a frame or
+            mapping of columns, a Table, a Query, or what was joined of them.
         cleaning: Says the zone of times that carry none, and whether text is trimmed.
 
     Raises:
         DataError: If it cannot be read, has no rows, or its files change meanwhile.
     """
-    found = _found(data)
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(_opened(_found(data, stack), cleaning))
+
+
+@contextlib.contextmanager
+def _opened(found: Any, cleaning: Cleaning) -> Iterator[Source]:
     own = list(_files(found))
     prints = [item.prints() for item in own]
     title = own[0].title if own else "the table"
@@ -120,13 +126,20 @@ def opened(data: Any, cleaning: Cleaning) -> Iterator[Source]:
             raise DataError(f"{title} was written while it was read: read it again")
 
 
-def _found(data: Any) -> Any:
+def _found(data: Any, stack: contextlib.ExitStack) -> Any:
     """Return *data* with every file found, before DuckDB is shut off from all others."""
     if isinstance(data, Joined):
-        return dataclasses.replace(data, left=_found(data.left), right=_found(data.right))
+        left, right = _found(data.left, stack), _found(data.right, stack)
+        return dataclasses.replace(data, left=left, right=right)
     if isinstance(data, Table):
-        return _found(data.data)
-    return files.find(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else data
+        return _found(data.data, stack)
+    if not isinstance(data, (str, os.PathLike)):
+        return data
+    text = os.fspath(data)
+    if objects.is_remote(text):
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlembed-"))
+        return objects.fetch(text, Path(folder))
+    return files.find(text)
 
 
 def _files(found: Any) -> Iterator[Files]:
