@@ -18,6 +18,7 @@ from classes import CLASSES, class_bundle, root_bundle
 from mlembed.bundle.bundle import pack
 from mlembed.bundle.manifest import MODEL
 from mlembed.errors import BundleError, GoldenError, InferenceError, SchemaError
+from mlembed.serving.classes import ClassServed
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.loading import Serving, serve
 from mlembed.serving.session import Session
@@ -46,6 +47,15 @@ def expected(bundle: Bundle, n: int = N, seed: int = 5) -> NDArray[np.float64]:
     """Return the probabilities that the bare graph gives for a table, `(n, n_classes)`."""
     matrix, _ = encode_columns(Encoder("toy", COLUMNS), toy_table(n, seed))
     return Session(bundle.files[MODEL]).run_matrix(matrix)
+
+
+def read_as_many(model: mlembed.Model, *, is_wide: bool) -> ClassServed:
+    """Let the version in service read its classes as it reads many, or few; return it."""
+    assert model.version
+    served = model._handle.current
+    assert isinstance(served, ClassServed)
+    served._is_wide = is_wide
+    return served
 
 
 @pytest.mark.parametrize("classes", [CLASSES, CLASSES[:2], MANY], ids=len)
@@ -109,9 +119,14 @@ def test_apredict_is_predict(settings: mlembed.Settings) -> None:
     assert first.probabilities == later.probabilities == alone.probabilities
 
 
-def test_first_of_equal_classes_is_the_label(settings: mlembed.Settings) -> None:
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_first_of_equal_classes_is_the_label(
+    is_wide: bool,  # noqa: FBT001  one of two ways
+    settings: mlembed.Settings,
+) -> None:
     """The order of the classes decides between classes that are equally probable."""
     model = live(settings, root_bundle())
+    read_as_many(model, is_wide=is_wide)
 
     assert model.predict({"x": 0.16}).label == "tram"
     assert model.predict({"x": 0.01}).label == "walk"
@@ -132,14 +147,25 @@ def test_label_is_withheld_where_no_class_is_probable(settings: mlembed.Settings
         assert answer.probabilities is not None
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_no_finite_number_is_a_failure(many: bool, settings: mlembed.Settings) -> None:  # noqa: FBT001  one of two ways
-    """A graph that gives NaN fails, one by one and in a table."""
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_no_finite_number_is_a_failure(
+    is_wide: bool,  # noqa: FBT001  idem
+    settings: mlembed.Settings,
+) -> None:
+    """A graph that gives NaN fails, one by one and in a table; the thread's row is used again."""
     model = live(settings, root_bundle())
+    served = read_as_many(model, is_wide=is_wide)
 
-    with pytest.raises(InferenceError, match=r"graph@1\.0\.0 gave no finite number"):
-        model.predict_batch({"x": [0.16, -1.0]}) if many else model.predict({"x": -1.0})
+    for ask in (
+        lambda: model.predict({"x": -1.0}),
+        lambda: model.predict_batch({"x": [0.16, -1.0]}),
+    ):
+        with pytest.raises(InferenceError, match=r"graph@1\.0\.0 gave no finite number"):
+            ask()
+    with pytest.raises(SchemaError):
+        model.predict({"y": 1.0})
     assert model.predict({"x": 0.16}).label == "tram"
+    assert len(served.own_rows.free) == 1
 
 
 def test_failure_is_the_fallback(settings: mlembed.Settings) -> None:

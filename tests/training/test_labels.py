@@ -141,6 +141,7 @@ def test_binary_refuses_an_impossible_declaration(options: dict[str, Any], messa
         (("1", "2.50"), [["1", 1], ["2.50", 2.5, "2.5"]], [2, "true", "yes"]),
         ((True, False), [[True, "true", np.True_], [False, "false"]], ["yes", 1, 0]),
         ((0.5, "half"), [[0.5, "0.5", ".5"], ["half"]], [5, "Half"]),
+        (("1.0", "1.00"), [["1.0", 1, "1"], ["1.00"]], [2]),
     ],
 )
 def test_multiclass_reads_every_way_to_say_a_class(
