@@ -110,12 +110,13 @@ def probes(
 
 def own_scores(estimator: Any, x: Matrix) -> Matrix:
     """Return what the estimator itself gives: what its graph must give."""
-    if hasattr(estimator, "predict_proba"):
-        scores = estimator.predict_proba(x)
-        return np.asarray(scores if scores.shape[1] > 2 else scores[:, 1:], dtype=np.float64)
-    if hasattr(estimator, "score_samples"):
-        return np.asarray(-estimator.score_samples(x)).reshape(-1, 1)
-    return np.asarray(estimator.predict(x), dtype=np.float64).reshape(-1, 1)
+    with np.errstate(all="ignore"):  # as in a proof; scikit-learn adds up what it checks
+        if hasattr(estimator, "predict_proba"):
+            scores = estimator.predict_proba(x)
+            return np.asarray(scores if scores.shape[1] > 2 else scores[:, 1:], dtype=np.float64)
+        if hasattr(estimator, "score_samples"):
+            return np.asarray(-estimator.score_samples(x)).reshape(-1, 1)
+        return np.asarray(estimator.predict(x), dtype=np.float64).reshape(-1, 1)
 
 
 def graph_scores(estimator: Any, specs: Sequence[FeatureSpec], x: Matrix) -> Matrix:

@@ -9,9 +9,11 @@ import pytest
 
 from mlembed.errors import LoweringError
 from mlembed.training import lowering
+from mlembed.training.lowering.nesting import tolerance_of
 from mlembed.training.lowering.registry import family_of
 from training.lowering.hardships import (
     SPECS,
+    WHOLE,
     differ,
     error,
     fit,
@@ -54,7 +56,7 @@ def test_xgboost_keeps_probabilities(kind: str, settings: dict[str, Any], seed: 
     """A classifier's graph gives its probabilities, and says how exact they are."""
     fitted = fit(xgboost.XGBClassifier(**N | settings, random_state=seed), kind, seed)
 
-    assert differ(fitted, seed) <= TOLERANCE == family_of(fitted).tolerance
+    assert differ(fitted, seed) <= TOLERANCE == tolerance_of(fitted)[0]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -111,6 +113,17 @@ def test_xgboost_takes_one_feature_and_one_row(column: int) -> None:
 
     for rows in (x[:1], x):
         assert error(graph_scores(fitted, (spec,), rows), own_scores(fitted, rows)) <= TOLERANCE
+
+
+def test_xgboost_takes_what_no_float32_holds() -> None:
+    """Huge and infinite values, which XGBoost refuses, count as the largest float32."""
+    fitted = fit(xgboost.XGBRegressor(**N), "regression", 0, WHOLE)
+    x = table(3)
+    x[::2, :9] = np.inf
+    x[1::3, :9] = -np.inf
+
+    assert 11 in family_of(fitted).splits(fitted)
+    assert differ(fitted, 0, WHOLE) == differ(fitted, 0, WHOLE, x=x) == 0
 
 
 def test_xgboost_is_probed_where_its_cast_changes_sides() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from mlembed.training.lowering.registry import register_later
 from mlembed.training.lowering.trees import (
     coding,
-    filling,
     forest,
     gradient,
+    guarding,
     histogram,
     isolation,
 )
@@ -15,7 +15,7 @@ from mlembed.training.lowering.trees.histogram import native_categories
 
 __all__ = ["BUILT_IN", "native_categories"]
 
-BUILT_IN = (coding, filling, forest, gradient, histogram, isolation)
+BUILT_IN = (coding, forest, gradient, guarding, histogram, isolation)
 
 # The extra `boosting`: neither library is imported by a trainer that does not use it.
 register_later(

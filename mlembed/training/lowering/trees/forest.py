@@ -25,7 +25,7 @@ from sklearn.tree import (
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.ensemble import Ensemble
 from mlembed.training.lowering.registry import FeatureSpec, class_name, register
-from mlembed.training.lowering.trees.filling import fill_unless_taken
+from mlembed.training.lowering.trees.guarding import guard
 from mlembed.training.lowering.trees.nodes import plant, split_points
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _splits(estimator: Any) -> dict[int, list[float]]:
     RandomForestRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
-    prepare=fill_unless_taken,
+    prepare=guard,
     splits=_splits,
 )
 def lower_forest(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:

@@ -10,7 +10,7 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.ensemble import Ensemble
 from mlembed.training.lowering.registry import FeatureSpec, class_name, register
-from mlembed.training.lowering.trees.filling import fill
+from mlembed.training.lowering.trees.guarding import guard
 from mlembed.training.lowering.trees.nodes import plant, split_points
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def lower_sum(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureS
 @register(
     GradientBoostingClassifier,
     GradientBoostingRegressor,
-    prepare=fill,
+    prepare=guard,
     check=_check,
     splits=_splits,
     decision=lower_sum,

@@ -14,6 +14,7 @@ from sklearn.ensemble import IsolationForest
 
 from mlembed.training.lowering.ensemble import Ensemble
 from mlembed.training.lowering.registry import FeatureSpec, register
+from mlembed.training.lowering.trees.guarding import guard
 from mlembed.training.lowering.trees.nodes import plant, split_points
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _decide(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpe
     return builder.node("Sub", builder.constant(-estimator.offset_), score)
 
 
-@register(IsolationForest, splits=_splits, decision=_decide)
+@register(IsolationForest, prepare=guard, splits=_splits, decision=_decide)
 def lower_isolation(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
     """Lower a fitted isolation forest; its score is `-score_samples`, high for anomalies."""
     del specs

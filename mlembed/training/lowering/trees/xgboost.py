@@ -22,6 +22,7 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.ensemble import Child, Ensemble, Mode
 from mlembed.training.lowering.registry import FeatureSpec, class_name, register
+from mlembed.training.lowering.trees.guarding import Guarded, guard
 from mlembed.training.lowering.trees.nodes import last_left
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ class _Model:
     trees: list[tuple[int, dict[str, Any]]]
 
 
-def native_categories(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
-    """Return a clone of *estimator* that treats features with codes as categories."""
+def native_categories(estimator: Any, specs: Sequence[FeatureSpec]) -> Guarded:
+    """Return *estimator* behind bounds, a clone that treats features with codes as categories."""
     clone = sklearn.base.clone(estimator)
     if any(spec.n_codes for spec in specs):
         kinds = ["c" if spec.n_codes else "q" for spec in specs]
         clone.set_params(enable_categorical=True, feature_types=kinds)
-    return clone
+    return guard(clone, specs)
 
 
 def _check(estimator: Any) -> None:
