@@ -79,22 +79,38 @@ def find_blame(
     known = {name for node in graph.graph.node for name in node.output}
     with np.errstate(all="ignore"):
         features = features_of(x)
-        found = next(
-            (
-                (item, fault)
-                for item in checkpoints
-                if item.tensor in known
-                and (fault := _compare(item, tensors[item.tensor], features, names, tolerance))
-            ),
-            None,
-        )
+        found, rounded = _first(checkpoints, tensors, known, features, names, tolerance)
     within = _before(graph, found[0].tensor) if found else list(graph.graph.node)
     broken = unrepeated(graph, within, tensors)
     if broken or not found:
         return broken
     node = next(node for node in graph.graph.node if found[0].tensor in node.output)
     what, difference = found[1]
+    if any(node.op_type == "TreeEnsemble" for node in within):
+        what += rounded  # which only a split makes more of
     return Blame(node=found[0].tensor, op=node.op_type, what=what, difference=difference)
+
+
+def _first(
+    checkpoints: Sequence[Checkpoint],
+    tensors: Mapping[str, NDArray[Any]],
+    known: set[str],
+    features: Matrix,
+    names: Sequence[str],
+    tolerance: float,
+) -> tuple[tuple[Checkpoint, tuple[str, float]] | None, str]:
+    """Return the first checkpoint that is wrong, and what before it is wrong by rounding."""
+    rounded = ""
+    for item in checkpoints:
+        if item.tensor not in known:
+            continue
+        fault = _compare(item, tensors[item.tensor], features, names, tolerance)
+        if fault:
+            return (item, fault), rounded
+        slight = None if rounded else _compare(item, tensors[item.tensor], features, names, 0.0)
+        if slight:
+            rounded = f"; before it {item.what} differs by {slight[1]:.1g}, which a split can tell"
+    return None, ""
 
 
 def all_tensors(graph: ModelProto, x: Matrix) -> dict[str, NDArray[Any]]:

@@ -85,7 +85,11 @@ def branch_probe(model: ModelProto, features: Matrix, codes: Collection[int] = (
     rows, positions, values = zip(*found, strict=True)
     n = len(rows)
     return Probe(
-        "branches", np.array(rows), np.arange(n), np.array(positions, np.intp), np.array(values)
+        "branches",
+        np.array(rows),
+        np.arange(n),
+        np.array(positions, np.intp)[:, np.newaxis],
+        np.array(values)[:, np.newaxis],
     )
 
 

@@ -25,8 +25,10 @@ N_BASES = 4
 N_HELDOUT = 10_000
 N_RANDOM = 1_000
 N_RECOMBINED = 1_000
-# Thresholds of a column that are tried on several rows; the others are tried on one row each.
+# Thresholds of a column that are tried on several rows; all of them are tried on one row each.
 N_SAMPLED = 32
+# Rows that change one column alone to reach all thresholds; more of them change all columns.
+N_APART = 30_000
 _N_SPREAD = 97
 _MISSING_SHARE = 0.1
 _BLOCK_CELLS = 1_000_000
@@ -39,14 +41,14 @@ EXTREMES = (-0.0, 0.0, 5e-324, -5e-324, 2.0**-1022, -(2.0**-1022), 1e18, -1e18)
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """Rows of one kind: some rows again and again, with another value in one column each time.
+    """Rows of one kind: some rows again and again, with other values in one column or some.
 
     Attributes:
         name: What the rows probe.
         bases: The rows they start from, `(n_bases, n_columns)`.
         base: Position of the row each one starts from, `(n_rows,)`.
-        position: The column that each one changes; -1 for none, `(n_rows,)`.
-        value: What it puts there, `(n_rows,)`.
+        position: The columns that each one changes; -1 for none, `(n_rows, n_changes)`.
+        value: What it puts there, `(n_rows, n_changes)`.
     """
 
     name: str
@@ -62,8 +64,8 @@ class Probe:
         """Return some of the rows, `(n_rows, n_columns)`."""
         x: Matrix = self.bases[self.base[which]]
         position = self.position[which]
-        changed = np.flatnonzero(position >= 0)
-        x[changed, position[changed]] = self.value[which][changed]
+        row, change = np.nonzero(position >= 0)
+        x[row, position[row, change]] = self.value[which][row, change]
         return x
 
     def blocks(self) -> Iterator[Matrix]:
@@ -101,7 +103,7 @@ def probes(
     found = [
         given("heldout", spread(x_heldout, N_HELDOUT)),
         *(_vary(name, bases, list(map(of, columns))) for name, of in values.items()),
-        _splits(x_heldout, [splits.get(column.name, ()) for column in columns]),
+        *_splits(x_heldout, [splits.get(column.name, ()) for column in columns], random),
         given("all_missing", np.full((1, len(columns)), np.nan)),
         given("random", _random(x_heldout, columns, random)),
         given("recombined", _recombined(x_heldout, random)),
@@ -112,7 +114,7 @@ def probes(
 def given(name: str, x: Matrix) -> Probe:
     """Return a probe of the rows *x* as they are."""
     n = len(x)
-    return Probe(name, x, np.arange(n), np.full(n, -1), np.zeros(n))
+    return Probe(name, x, np.arange(n), np.empty((n, 0), np.intp), np.empty((n, 0)))
 
 
 def spread(x: Matrix, n: int) -> Matrix:
@@ -131,30 +133,40 @@ def _vary(name: str, bases: Matrix, values: Sequence[Iterable[float]]) -> Probe:
         name,
         bases,
         np.tile(np.arange(n), len(pairs)),
-        np.repeat(np.array([position for position, _ in pairs], np.intp), n),
-        np.repeat(np.array([value for _, value in pairs], np.float64), n),
+        np.repeat(np.array([position for position, _ in pairs], np.intp), n)[:, np.newaxis],
+        np.repeat(np.array([value for _, value in pairs], np.float64), n)[:, np.newaxis],
     )
 
 
-def _splits(x_heldout: Matrix, thresholds: Sequence[Sequence[float]]) -> Probe:
-    """Return both sides of every threshold on one row each, and of a sample on several rows."""
+def _splits(
+    x_heldout: Matrix, thresholds: Sequence[Sequence[float]], random: np.random.Generator
+) -> list[Probe]:
+    """Return both sides of a sample of thresholds on several rows, and of all on one row each."""
+    unique = [np.unique(np.asarray(column, dtype=np.float64)) for column in thresholds]
+    sample = [_around(spread(column, N_SAMPLED)) for column in unique]
     bases = spread(x_heldout, _N_SPREAD)
-    all_values, sample = [], []
-    for column in thresholds:
-        unique = np.unique(np.asarray(column, dtype=np.float64))
-        all_values.append(_around(unique))
-        sample.append(_around(spread(unique, N_SAMPLED)) if len(unique) else unique)
-    sampled = _vary("splits", spread(bases, N_BASES), sample)
-    sizes = [len(values) for values in all_values]
-    # The three values around a threshold share a row: the score changes between two of them.
-    turn = np.concatenate([[0], *(np.arange(size) // 3 for size in sizes)]).astype(np.intp)[1:]
-    return Probe(
-        "splits",
-        np.vstack([bases, sampled.bases]),
-        np.concatenate([turn % len(bases), sampled.base + len(bases)]),
-        np.concatenate([np.repeat(np.arange(len(sizes)), sizes), sampled.position]),
-        np.concatenate([*all_values, sampled.value]),
-    )
+    return [
+        _vary("splits", spread(x_heldout, N_BASES), sample),
+        _all_splits(bases, [_around(column) for column in unique], random),
+    ]
+
+
+def _all_splits(bases: Matrix, values: Sequence[Matrix], random: np.random.Generator) -> Probe:
+    """Return each value once; where there are very many, a row takes one of every column."""
+    sizes = [len(column) for column in values]
+    if sum(sizes) <= N_APART:
+        # The three values around a threshold share a row: the score changes between two of them.
+        turn = np.concatenate([np.arange(size) // 3 for size in sizes]).astype(np.intp)
+        position = np.repeat(np.arange(len(sizes)), sizes)[:, np.newaxis]
+        value = np.concatenate(values)[:, np.newaxis]
+    else:
+        n = max(sizes)
+        turn = np.arange(n)
+        position, value = np.full((n, len(sizes)), -1), np.zeros((n, len(sizes)))
+        for column, own in enumerate(values):
+            rows = random.permutation(n)[: len(own)]
+            position[rows, column], value[rows, column] = column, own
+    return Probe("all_splits", bases, turn % len(bases), position, value)
 
 
 def _around(thresholds: Matrix) -> Matrix:

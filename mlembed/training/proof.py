@@ -236,7 +236,7 @@ def _failure(
 ) -> ProofError:
     rows = np.flatnonzero(errors > tolerance)
     more = ", ..." if len(rows) > _ROWS_NAMED else ""
-    varied = sorted({int(position) for position in probe.position[rows]} - {-1})
+    varied = sorted({*np.unique(probe.position[rows]).tolist()} - {-1})
     columns = f" (they vary {', '.join(names[i] for i in varied)})" if varied else ""
     found = blame(probe.rows(rows[:_ROWS_BLAMED].tolist())) if blame is not None else None
     node = f". The first node that differs is {found}" if found is not None else ""

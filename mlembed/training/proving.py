@@ -16,14 +16,14 @@ import onnx
 from mlembed.columns import Column
 from mlembed.serving.session import Session
 from mlembed.training import lowering
-from mlembed.training.blame import find_blame
+from mlembed.training.blame import Blame, find_blame
 from mlembed.training.branches import branch_probe
 from mlembed.training.lowering.nesting import modules_of, tolerance_of
 from mlembed.training.probes import N_HELDOUT, probes, spread
 from mlembed.training.proof import Group, Kind, Proof, compare, estimator_scores, prove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 # The kinds of rows that are tried on the estimator's own features, where some are computed.
-OF_FEATURES = ("missing", "splits", "recombined", "branches")
+OF_FEATURES = ("missing", "splits", "all_splits", "recombined", "branches")
 OF_TREES = ("branches",)
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "protobuf")
 _OPTIONAL = ("lightgbm", "xgboost", "skl2onnx")
@@ -69,17 +69,13 @@ def prove_estimator(  # noqa: PLR0913  an estimator, what it reads, and how stri
         ProofError: If graph and estimator differ; names the rows and the first node that differs.
         LoweringError: If the estimator has no exact ONNX form.
     """
-    graph, checkpoints = lowering.trace(estimator, columns, transforms, features)
-    model = lowering.serialize(graph) if model is None else model
+    if model is None:
+        model = lowering.serialize(lowering.lower(estimator, columns, transforms, features))
     features_model = lowering.serialize(lowering.lower_features(columns, transforms, features))
     specs = lowering.feature_specs(columns, transforms, features)
     splits = lowering.split_values(estimator, specs)
-    session = Session(features_model)
+    features_of = functools.partial(_features, Session(features_model))
     tolerance, reason = tolerance_of(estimator)
-
-    def features_of(x: Matrix) -> Matrix:
-        return session.run_matrix(x).reshape(len(x), -1)
-
     proof = prove(
         model,
         estimator_scores(estimator, features_model),
@@ -90,11 +86,11 @@ def prove_estimator(  # noqa: PLR0913  an estimator, what it reads, and how stri
         threshold=threshold,
         tolerance=tolerance,
         seed=seed,
-        blame=functools.partial(
-            find_blame,
+        blame=_blamer(
             model,
-            checkpoints=[*checkpoints, _score(estimator)],
-            features_of=features_of,
+            estimator,
+            lambda: lowering.trace(estimator, columns, transforms, features)[1],
+            features_of,
             names=features,
             tolerance=tolerance,
         ),
@@ -165,15 +161,32 @@ def prove_features(
         kind=kind,
         threshold=threshold,
         tolerance=tolerance,
-        blame=functools.partial(
-            find_blame,
-            model,
-            checkpoints=[*checkpoints, _score(estimator)],
-            features_of=lambda x: x,
-            names=names,
-            tolerance=tolerance,
+        blame=_blamer(
+            model, estimator, lambda: checkpoints, lambda x: x, names=names, tolerance=tolerance
         ),
     )
+
+
+def _features(session: Session, x: Matrix) -> Matrix:
+    return session.run_matrix(x).reshape(len(x), -1)
+
+
+def _blamer(
+    model: bytes,
+    estimator: Any,
+    checkpoints: Callable[[], Sequence[Checkpoint]],
+    features_of: Callable[[Matrix], Matrix],
+    *,
+    names: Sequence[str],
+    tolerance: float,
+) -> Callable[[Matrix], Blame | None]:
+    """Return a function that finds the wrong node; what it needs is made when it is called."""
+
+    def blame(x: Matrix) -> Blame | None:
+        known = [*checkpoints(), _score(estimator)]
+        return find_blame(model, x, known, features_of, names=names, tolerance=tolerance)
+
+    return blame
 
 
 def _score(estimator: Any) -> Checkpoint:

@@ -28,6 +28,14 @@ def both_sides(
     """Yield each kind of rows with the scores of the graph and of the estimator.
 
     Small kinds are scored together: an estimator of a hundred trees has a cost for each call.
+
+    Args:
+        session: The loaded graph.
+        predict: The estimator's scores of rows.
+        kinds: The rows.
+
+    Raises:
+        ProofError: If a side fails; names the kind of rows.
     """
     waiting: list[Probe] = []
     for probe in kinds:

@@ -53,7 +53,9 @@ def _array(attribute: Any) -> Matrix:
 
 def member_sets(trees: dict[str, Matrix]) -> list[set[float]]:
     """Return the members of each node's set, empty for the other nodes."""
-    members = iter(trees.get("membership_values", np.empty(0)).tolist())
+    if "membership_values" not in trees:
+        return [set()] * len(trees["nodes_modes"])
+    members = iter(trees["membership_values"].tolist())
     sets: list[set[float]] = []
     for mode in trees["nodes_modes"]:
         own: set[float] = set()

@@ -90,29 +90,46 @@ def test_probes_stand_on_the_ends_of_ranges() -> None:
 )
 def test_probes_stand_on_both_sides_of_every_split(thresholds: list[float]) -> None:
     """A threshold is probed itself, right below and right above."""
-    x = groups(splits={"account": thresholds})["splits"]
+    found = groups(splits={"account": thresholds})
 
     around = {*thresholds, *np.nextafter(thresholds, -np.inf), *np.nextafter(thresholds, np.inf)}
-    assert set(x[:, ACCOUNT].tolist()) == around
-    assert len(x) == 3 * (len(thresholds) + N_BASES * min(len(thresholds), N_SAMPLED))
+    assert set(found["all_splits"][:, ACCOUNT].tolist()) == around
+    assert len(found["all_splits"]) == 3 * len(thresholds)
+    assert set(found["splits"][:, ACCOUNT].tolist()) <= around
+    assert len(found["splits"]) == 3 * N_BASES * min(len(thresholds), N_SAMPLED)
 
 
-def test_probes_take_all_splits_and_a_sample_on_more_rows() -> None:
-    """Of very many thresholds none is left out; some, the ends among them, get more rows."""
+def test_probes_sample_splits_evenly() -> None:
+    """Of very many thresholds some, the ends among them, are tried on several rows."""
     thresholds = (np.arange(10_000.0) + 0.25).tolist()
 
-    x = groups(splits={"account": thresholds})["splits"]
+    cells = groups(splits={"account": thresholds})["splits"][:, ACCOUNT]
 
-    cells, counts = np.unique(x[:, ACCOUNT], return_counts=True)
-    assert set(thresholds) <= set(cells.tolist())
-    assert np.count_nonzero(counts == 1 + N_BASES) == 3 * N_SAMPLED
-    assert counts[0] == counts[-1] == 1 + N_BASES
-    assert np.count_nonzero(counts == 1) == 3 * (10_000 - N_SAMPLED)
+    found, counts = np.unique(cells, return_counts=True)
+    assert len(found) == 3 * N_SAMPLED
+    assert {0.25, 9_999.25} <= set(found.tolist())
+    assert set(counts.tolist()) == {N_BASES}
+
+
+def test_probes_leave_no_split_out_however_many_there_are() -> None:
+    """Of a forest's thresholds none is skipped: a row then holds one of each column."""
+    ages = np.linspace(1.0, 119.0, 20_000)
+    accounts = np.arange(50_000.0) + 0.5
+
+    found = probes(heldout(), COLUMNS, {"age": ages.tolist(), "account": accounts.tolist()}, seed=0)
+
+    probe = found["all_splits"]
+    x = np.vstack([*probe.blocks()])
+    assert len(x) == 3 * 50_000
+    assert set(ages.tolist()) <= set(x[:, AGE].tolist())
+    assert set(np.nextafter(accounts, 0.0).tolist()) <= set(x[:, ACCOUNT].tolist())
+    assert abs(np.corrcoef(x[:60_000, AGE], x[:60_000, ACCOUNT])[0, 1]) < 0.05
 
 
 def test_probes_are_made_block_by_block() -> None:
     """However many thresholds there are, no block outgrows a million cells."""
-    probe = probes(heldout(), COLUMNS, {"account": [*map(float, range(100_000))]}, seed=0)["splits"]
+    splits = {"account": [*map(float, range(100_000))]}
+    probe = probes(heldout(), COLUMNS, splits, seed=0)["all_splits"]
 
     sizes = [block.size for block in probe.blocks()]
 
@@ -123,7 +140,7 @@ def test_probes_are_made_block_by_block() -> None:
 
 def test_probes_ignore_splits_of_transforms() -> None:
     """A threshold on what is no column cannot be put into a row."""
-    assert "splits" not in groups(splits={"log_age": [1.0]})
+    assert not {"splits", "all_splits"} & set(groups(splits={"log_age": [1.0]}))
 
 
 def test_probes_hold_every_code_and_some_that_do_not_exist() -> None:
@@ -205,7 +222,8 @@ def test_probes_of_few_rows(n: int) -> None:
     """One held-out row is enough to vary."""
     found = probes(heldout(n), COLUMNS, {"age": [40.0]}, seed=0)
 
-    assert len(found["splits"]) == 3 * (1 + min(n, N_BASES))
+    assert len(found["splits"]) == 3 * min(n, N_BASES)
+    assert len(found["all_splits"]) == 3
 
 
 def test_probes_of_a_column_missing_throughout() -> None:
