@@ -13,6 +13,7 @@ from mlembed.training.lowering.trees.lightgbm import ZERO
 from training.lowering.hardships import (
     SPECS,
     WHOLE,
+    decisions,
     differ,
     error,
     fit,
@@ -56,10 +57,13 @@ LOSSES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
 def test_lightgbm_keeps_probabilities(kind: str, settings: dict[str, Any], seed: int) -> None:
-    """A classifier's graph gives its probabilities, whatever the boosting and the missing."""
+    """A classifier's graph gives its probabilities and decisions, whatever the boosting."""
     fitted = fit(lightgbm.LGBMClassifier(**N | settings, random_state=seed), kind, seed, WHOLE)
+    x = table(seed + 2_000)
 
     assert differ(fitted, seed, WHOLE) <= 1e-9
+    decided = np.reshape(fitted.decision_function(x), (len(x), -1))
+    assert error(decisions(fitted, WHOLE, x), decided) <= 1e-9
 
 
 @pytest.mark.parametrize(("kind", "settings"), CLASSES, ids=str)

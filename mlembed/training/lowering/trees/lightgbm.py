@@ -74,7 +74,10 @@ def _splits(estimator: Any) -> dict[int, list[float]]:
 
 
 def lower_sum(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
-    """Lower what the trees add up to, before the link: `predict(raw_score=True)`."""
+    """Lower what the trees add up to, before the link: the decision function of a classifier.
+
+    LightGBM averages random forests in `predict` only.
+    """
     return _sum(_read(estimator), builder, x, specs)
 
 
@@ -83,14 +86,17 @@ def _sum(model: Model, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -
     ensemble = Ensemble()
     for number, tree in enumerate(model.trees):
         ensemble.add(_tree(ensemble, tree, number % model.n_scores))
-    total = ensemble.lower(builder, x, model.n_scores, width=len(specs))
-    if model.is_average:
-        n_iterations = len(model.trees) // model.n_scores
-        total = builder.node("Div", total, builder.constant(float(n_iterations)))
-    return total
+    return ensemble.lower(builder, x, model.n_scores, width=len(specs))
 
 
-@register(LGBMClassifier, LGBMRegressor, prepare=tell_categories, check=_check, splits=_splits)
+@register(
+    LGBMClassifier,
+    LGBMRegressor,
+    prepare=tell_categories,
+    check=_check,
+    splits=_splits,
+    decision=lower_sum,
+)
 def lower_lightgbm(estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
     """Lower a fitted LightGBM estimator.
 
@@ -98,7 +104,11 @@ def lower_lightgbm(estimator: Any, builder: Builder, x: str, specs: Sequence[Fea
         LoweringError: If its objective or a setting has no exact form.
     """
     model = _read(estimator)
-    return _link(model, builder, _sum(model, builder, x, specs))
+    total = _sum(model, builder, x, specs)
+    if model.is_average:
+        n_iterations = len(model.trees) // model.n_scores
+        total = builder.node("Div", total, builder.constant(float(n_iterations)))
+    return _link(model, builder, total)
 
 
 def _link(model: Model, builder: Builder, total: str) -> str:
