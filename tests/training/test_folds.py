@@ -16,7 +16,7 @@ from mlembed.errors import DataError, DeclarationError
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.dataset import Dataset, read
 from mlembed.training.labels import Regression
-from mlembed.training.sides import describe_sides, describe_tables, moment_text
+from mlembed.training.overlap import describe_sides, describe_tables, moment_text
 from mlembed.training.splits import GroupSplit, RandomSplit, Split, TimeSplit, default_split
 
 RANDOM = RandomSplit(reason="rows are exchangeable")
