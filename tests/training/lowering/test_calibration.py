@@ -14,9 +14,13 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from mlembed.errors import LoweringError
@@ -39,6 +43,11 @@ METHODS = ("sigmoid", "isotonic", "temperature")
 BASES = {
     "boosting": HistGradientBoostingClassifier(max_iter=20),
     "forest": RandomForestClassifier(20, random_state=0),
+    "logistic": LogisticRegression(max_iter=500),
+    "vectors": None,  # scikit-learn's default, which has no probability
+    "pipeline": make_pipeline(
+        SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression(max_iter=500)
+    ),
     "mlp": MLPClassifier((6,), max_iter=30, random_state=0),
 }
 # Of the network two classes, and no temperature: the logarithm of 1e-12 more than 1 - p makes
@@ -162,9 +171,11 @@ def test_calibration_of_an_unknown_estimator_is_refused() -> None:
 
 def test_calibration_names_what_its_tensors_should_be() -> None:
     """Response and calibrated value of each fold are checkpoints of a failed proof."""
-    calibrated = fit(CalibratedClassifierCV(BASES["forest"], method="isotonic", cv=3))
+    x = features(0)
+    calibrated = CalibratedClassifierCV(BASES["boosting"], method="isotonic", cv=3)
+    calibrated.fit(x, labels(x, 2))
 
     assert checkpoint_errors(calibrated) == {
-        "predict_proba of RandomForestClassifier": (20, 1),
-        "isotonic calibration of RandomForestClassifier": (20, 1),
+        "decision_function of HistGradientBoostingClassifier": (20, 1),
+        "isotonic calibration of HistGradientBoostingClassifier": (20, 1),
     }
