@@ -24,6 +24,7 @@ from mlembed.training.lowering.registry import (
     register,
     register_transformer,
 )
+from mlembed.training.lowering.snapping import snap
 from mlembed.training.lowering.tracing import trace_back
 
 if TYPE_CHECKING:
@@ -81,11 +82,20 @@ def _lower(
     specs: Sequence[FeatureSpec],
     last: Callable[[Any, Builder, str, Sequence[FeatureSpec]], str],
 ) -> str:
+    *steps, estimator = _flat(pipeline)
+    matrix, columns = x, specs
     with contextlib.ExitStack() as behind:
-        for _, step in pipeline.steps[:-1]:
-            x, specs = lower_step(step, builder, x, specs)
+        for step in steps:
+            matrix, columns = lower_step(step, builder, matrix, columns)
             behind.enter_context(builder.behind(rows_of(step)))
-        return last(pipeline.steps[-1][1], builder, x, specs)
+        matrix = snap(estimator, steps, builder, x, matrix, len(specs))
+        return last(estimator, builder, matrix, columns)
+
+
+def _flat(pipeline: Pipeline) -> list[Any]:
+    """Return the steps, those of a pipeline at the end included."""
+    *steps, last = (step for _, step in pipeline.steps)
+    return [*steps, *(_flat(last) if type(last) is Pipeline else [last])]
 
 
 def _decide(pipeline: Pipeline, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> str:
@@ -93,9 +103,12 @@ def _decide(pipeline: Pipeline, builder: Builder, x: str, specs: Sequence[Featur
 
 
 def _splits(pipeline: Pipeline) -> Mapping[int, Sequence[float]]:
-    last = pipeline.steps[-1][1]
-    thresholds = family_of(last).splits(last)
-    return trace_back([step for _, step in pipeline.steps[:-1]], thresholds) if thresholds else {}
+    *steps, estimator = _flat(pipeline)
+    thresholds = family_of(estimator).splits(estimator)
+    if not thresholds or not steps:
+        return thresholds
+    n_features = next(int(step.n_features_in_) for step in steps if hasattr(step, "n_features_in_"))
+    return trace_back(steps, thresholds, n_features)
 
 
 @register(Pipeline, check=_check, prepare=_prepare, splits=_splits, decision=_decide)

@@ -1,7 +1,7 @@
-"""Follow the thresholds of an estimator back through a pipeline to the original features.
+"""Follow the columns an estimator reads back through a pipeline to the original features.
 
-The proof probes both sides of each; a step that cannot be undone exactly is undone nearly, so
-some doubles on either side of each threshold are returned with it.
+A column that comes from one feature by steps that never decrease is followed; its thresholds
+are then known as values of that feature, to the double.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import SimpleImputer
@@ -24,6 +25,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from mlembed.training.lowering.cuts import cuts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -31,9 +34,7 @@ if TYPE_CHECKING:
 
     Values: TypeAlias = NDArray[np.float64]
 
-MAX_THRESHOLDS = 36
-_NEIGHBOURS = 3
-_INVERTIBLE = (
+_RISING = (
     MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
@@ -41,99 +42,133 @@ _INVERTIBLE = (
     RobustScaler,
     StandardScaler,
 )
+_RISING_FUNCTIONS = (np.log1p, np.expm1, np.sqrt)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a column comes from: an input column, and what undoes the way from there."""
+class Source:
+    """Where a column comes from.
+
+    Attributes:
+        position: Position of the feature.
+        steps: What is done to it, in order; each never decreases.
+        is_exact: Whether the graph repeats all of that to the bit.
+    """
 
     position: int
-    undo: tuple[Callable[[Values], Values], ...] = ()
+    steps: tuple[Callable[[Values], Values], ...] = ()
+    is_exact: bool = True
+
+    def __call__(self, values: Values) -> Values:
+        """Return the column for *values* of the feature, as scikit-learn computes it."""
+        with sklearn.config_context(assume_finite=True), np.errstate(all="ignore"):
+            for step in self.steps:
+                values = step(values)
+        return values
 
 
-Sources: TypeAlias = "list[_Source | None]"
+Sources: TypeAlias = "list[Source | None]"
 
 
 def trace_back(
-    steps: Sequence[Any], thresholds: Mapping[int, Sequence[float]]
+    steps: Sequence[Any], thresholds: Mapping[int, Sequence[float]], n_features: int
 ) -> dict[int, tuple[float, ...]]:
-    """Return thresholds by position of the original features, each with its neighbours.
+    """Return thresholds by position of the original features, where they are known there.
 
     Args:
         steps: Fitted transformers, in order.
         thresholds: By position of the matrix that the last of them makes.
+        n_features: Number of original features.
     """
-    if not steps:
-        return {position: tuple(values) for position, values in thresholds.items()}
-    sources = _behind(steps, _width(steps))
-    found: dict[int, list[Values]] = {}
+    sources = sources_behind(steps, n_features)
+    found: dict[int, list[float]] = {}
     for position, values in thresholds.items():
-        source = sources[position] if position < len(sources) else None
+        source = sources[position]
         if source is not None:
-            found.setdefault(source.position, []).append(_undone(source, np.asarray(values)))
-    return {position: _with_neighbours(np.concatenate(found[position])) for position in found}
+            crossings = _crossings(source, values) if source.steps else values
+            found.setdefault(source.position, []).extend(crossings)
+    return {position: tuple(values) for position, values in found.items()}
 
 
-def _width(steps: Sequence[Any]) -> int:
-    return next(int(step.n_features_in_) for step in steps if hasattr(step, "n_features_in_"))
+def _crossings(source: Source, thresholds: Sequence[float]) -> list[float]:
+    """Return the cuts whose both sides scikit-learn takes."""
+    found = cuts(source, np.asarray(thresholds))
+    taken = np.isfinite(source(found)) & np.isfinite(source(np.nextafter(found, np.inf)))
+    crossings: list[float] = found[taken].tolist()
+    return crossings
 
 
-def _undone(source: _Source, values: Values) -> Values:
-    for undo in reversed(source.undo):
-        values = undo(values)
-    return values
-
-
-def _with_neighbours(values: Values) -> tuple[float, ...]:
-    values = np.unique(values[np.isfinite(values)])
-    if len(values) > MAX_THRESHOLDS:
-        values = values[np.linspace(0, len(values) - 1, MAX_THRESHOLDS).round().astype(int)]
-    below = above = values
-    near = [values]
-    for _ in range(_NEIGHBOURS):
-        below, above = np.nextafter(below, -np.inf), np.nextafter(above, np.inf)
-        near += [below, above]
-    return tuple(np.unique(np.concatenate(near)).tolist())
-
-
-def _behind(steps: Sequence[Any], width: int) -> Sources:
-    sources: Sources = [_Source(position) for position in range(width)]
+def sources_behind(steps: Sequence[Any], n_features: int) -> Sources:
+    """Return where each column that the last of *steps* makes comes from; None where unknown."""
+    sources: Sources = [Source(position) for position in range(n_features)]
     for step in steps:
         sources = [_chained(sources, source) for source in _sources(step, len(sources))]
     return sources
 
 
-def _chained(before: Sources, source: _Source | None) -> _Source | None:
+def _chained(before: Sources, source: Source | None) -> Source | None:
     first = None if source is None else before[source.position]
     if source is None or first is None:
         return None
-    return _Source(first.position, first.undo + source.undo)
+    is_exact = first.is_exact and source.is_exact
+    return Source(first.position, first.steps + source.steps, is_exact)
 
 
 def _sources(step: Any, width: int) -> Sources:
-    """Return where each output column of a fitted *step* comes from; None where not from one."""
-    if step is None or step == "passthrough" or _is_identity(step):
-        return [_Source(position) for position in range(width)]
-    if type(step) in _INVERTIBLE:
-        return [_Source(i, (_inverse(step, i, width),)) for i in range(width)]
+    """Return where each output column of a fitted *step* comes from."""
+    if step is None or step == "passthrough":
+        return [Source(position) for position in range(width)]
+    if type(step) in _RISING:
+        exact = _is_exact(step)
+        return [Source(i, (_column(step, i, width),), exact) for i in range(width)]
     if isinstance(step, SelectorMixin):
-        return [_Source(int(position)) for position in step.get_support(indices=True)]
-    if type(step) is FunctionTransformer:
-        return [None] * width
+        return [Source(int(position)) for position in step.get_support(indices=True)]
     own = _OWN.get(type(step))
     return own(step, width) if own else [None] * int(step.get_feature_names_out().size)
 
 
+def _is_exact(step: Any) -> bool:
+    if type(step) is QuantileTransformer:
+        return bool(step.output_distribution == "uniform")
+    return type(step) is not PowerTransformer
+
+
+def _column(step: Any, position: int, width: int) -> Callable[[Values], Values]:
+    def compute(values: Values) -> Values:
+        rows = np.ones((len(values), width))
+        rows[:, position] = values
+        column: Values = step.transform(rows)[:, position]
+        return column
+
+    return compute
+
+
+def _function_sources(step: FunctionTransformer, width: int) -> Sources:
+    if step.func is None:
+        return [Source(position) for position in range(width)]
+    if step.func not in _RISING_FUNCTIONS:
+        return [None] * width
+    return [Source(i, (step.func,), step.func is np.sqrt) for i in range(width)]
+
+
 def _imputer_sources(step: SimpleImputer, width: int) -> Sources:
-    del width
+    statistics = np.nan_to_num(np.asarray(step.statistics_, dtype=np.float64))
     empty = np.isnan(np.asarray(step.statistics_, dtype=np.float64))
     kept = np.flatnonzero(~empty | step.keep_empty_features)
     flags = len(step.indicator_.features_) if step.add_indicator else 0
-    return [*(_Source(int(position)) for position in kept), *[None] * flags]
+    del width
+    if not np.isnan(step.missing_values):  # replacing a number goes up and down
+        return [None] * (len(kept) + flags)
+    filled: Sources = [Source(int(i), (_filled(statistics[i]),)) for i in kept]
+    return [*filled, *[None] * flags]
+
+
+def _filled(value: float) -> Callable[[Values], Values]:
+    return lambda values: np.where(np.isnan(values), value, values)
 
 
 def _pipeline_sources(step: Pipeline, width: int) -> Sources:
-    return _behind([inner for _, inner in step.steps], width)
+    return sources_behind([inner for _, inner in step.steps], width)
 
 
 def _union_sources(step: FeatureUnion, width: int) -> Sources:
@@ -155,29 +190,15 @@ def _column_sources(step: ColumnTransformer, width: int) -> Sources:
         if place.stop == place.start or name in (step.transformer_weights or {}):
             continue
         inner = _sources(part, len(indices[name]))
-        before: Sources = [_Source(int(position)) for position in indices[name]]
+        before: Sources = [Source(int(position)) for position in indices[name]]
         sources[place] = [_chained(before, source) for source in inner]
     return sources
-
-
-def _is_identity(step: Any) -> bool:
-    return type(step) is FunctionTransformer and step.func is None
-
-
-def _inverse(step: Any, position: int, width: int) -> Callable[[Values], Values]:
-    def undo(values: Values) -> Values:
-        rows = np.zeros((len(values), width))
-        rows[:, position] = values
-        with np.errstate(all="ignore"):
-            inverted: Values = step.inverse_transform(rows)[:, position]
-        return inverted
-
-    return undo
 
 
 _OWN: dict[type, Callable[[Any, int], Sources]] = {
     ColumnTransformer: _column_sources,
     FeatureUnion: _union_sources,
+    FunctionTransformer: _function_sources,
     Pipeline: _pipeline_sources,
     SimpleImputer: _imputer_sources,
 }

@@ -95,7 +95,7 @@ def whole(final: Any) -> Any:
             [
                 ("num", FILLED, ["age", "gain"]),
                 ("cat", ONE_HOT, CODES),
-                ("te", TargetEncoder(random_state=0), ["town"]),
+                ("te", TargetEncoder(), ["town"]),
             ],
             remainder=SimpleImputer(keep_empty_features=True),
         ),

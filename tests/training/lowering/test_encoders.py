@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from mlembed.errors import LoweringError
@@ -80,7 +81,7 @@ def test_target_encoder_keeps_every_bit(n_classes: int, missing: float, smooth: 
     random = np.random.default_rng(0)
     x = categories(3, missing=missing)
     y = random.lognormal(0, 1, len(x)) if not n_classes else random.integers(0, n_classes, len(x))
-    fitted = TargetEncoder(smooth=smooth, random_state=0).fit(x, y)
+    fitted = fit(TargetEncoder(smooth=smooth), x, y)
 
     assert error(fitted, hard(4), CATEGORIES) == 0.0
 
@@ -148,3 +149,32 @@ def test_encoder_takes_tiny_columns(encoder: Any, column: Sequence[Sequence[floa
 
     assert error(fitted, np.array([[1.0], [np.nan], [2.0], [5.0]]), specs) == 0.0
     assert len(ours(fitted, np.empty((0, 1)), specs)) == 0
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers", "continuous"])
+def test_target_encoder_has_folds_from_a_seed(kind: str) -> None:
+    """The same input gives the same training columns; another seed gives others."""
+    x = categories(0)
+    random = np.random.default_rng(0)
+    y = random.normal(size=len(x)) if kind == "numbers" else random.integers(0, 2, len(x))
+    encoder = TargetEncoder(target_type="continuous" if kind == "continuous" else "auto")
+
+    def columns(seed: int) -> Any:
+        prepared = lowering.step_of(encoder).prepare(encoder, CATEGORIES)
+        assert prepared.get_params()["cv__random_state"] is None
+        return prepared.set_params(cv__random_state=seed).fit_transform(x, y)
+
+    assert np.array_equal(columns(1), columns(1))
+    assert not np.array_equal(columns(1), columns(2))
+    assert columns(1).shape == (len(x), 3)
+
+
+def test_target_encoder_keeps_the_folds_of_the_user() -> None:
+    """A splitter that was given is not replaced."""
+    folds = KFold(3)
+    encoder = TargetEncoder(cv=folds)
+
+    prepared = lowering.step_of(encoder).prepare(encoder, CATEGORIES)
+
+    assert isinstance(prepared.cv, KFold)
+    assert lowering.step_of(TargetEncoder()).prepare(TargetEncoder(), ()).cv.get_n_splits() == 5

@@ -16,6 +16,7 @@ import sklearn.base
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from mlembed.errors import LoweringError
+from mlembed.training.lowering.preprocessing.folds import with_seeded_folds
 from mlembed.training.lowering.preprocessing.steps import at_values, look_up, one_hot
 from mlembed.training.lowering.registry import FeatureSpec, class_name, register_transformer
 
@@ -39,7 +40,7 @@ def dense(matrix: Any) -> Matrix:
 
 
 def _check(encoder: Any) -> None:
-    dtype = np.dtype(getattr(encoder, "dtype", np.float64))
+    dtype = np.dtype(encoder.dtype)
     if dtype.kind == "f" and dtype != np.float64:
         raise LoweringError(
             f"{class_name(encoder)}: dtype is {dtype}, in which scores would be rounded; "
@@ -49,7 +50,7 @@ def _check(encoder: Any) -> None:
 
 def _prepare(encoder: Any, specs: Sequence[FeatureSpec]) -> Any:
     names = [spec.name for spec in specs if spec.n_codes]
-    if getattr(encoder, "handle_unknown", None) == "error" and names:
+    if encoder.handle_unknown == "error" and names:
         raise LoweringError(
             f"{class_name(encoder)}: handle_unknown='error' refuses categories the fit never saw, "
             f"and {', '.join(names)} may have some; use "
@@ -136,7 +137,13 @@ def lower_one_hot(encoder: Any, builder: Builder, x: str, specs: Sequence[Featur
     return one_hot(builder, groups, sources, numbers, strict=strict), names
 
 
-@register_transformer(OrdinalEncoder, TargetEncoder, prepare=_prepare, check=_check)
+def _prepare_target(encoder: Any, specs: Sequence[FeatureSpec]) -> Any:
+    del specs
+    return with_seeded_folds(encoder)
+
+
+@register_transformer(TargetEncoder, prepare=_prepare_target)
+@register_transformer(OrdinalEncoder, prepare=_prepare, check=_check)
 def lower_values(encoder: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]) -> _Lowered:
     """Lower a fitted OrdinalEncoder or TargetEncoder: a value, or one a class, for a category."""
     width = 1
