@@ -17,12 +17,13 @@ import numpy as np
 
 from mlembed.errors import DataError
 from mlembed.training import rejects as rejected_rows
-from mlembed.training import rules
+from mlembed.training.coded import Columns, Texts
+from mlembed.training.fetching import fetch, fetch_labels, good_rows
 from mlembed.training.judging import judge
 from mlembed.training.sources import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from mlembed.training.cleaning import Cleaning
     from mlembed.training.labels import Binary, Regression
     from mlembed.training.sources import Source
+    from mlembed.training.staged import JoinCount
 
 _REASONS_SHOWN = 5
 _CLASSES_SHOWN, _CLASS_LENGTH = 10, 40
+_DIGESTED = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +53,7 @@ class Dataset:
         n_read: Rows read, kept or not.
         n_rejected: Rows that broke a rule.
         reasons: Rows that broke each rule; a row may have broken several.
+        joins: What came of the joins that made the table, in their order.
     """
 
     kind: Literal["binary", "regression"]
@@ -59,27 +63,27 @@ class Dataset:
     n_read: int
     n_rejected: int = 0
     reasons: Counter[str] = dataclasses.field(default_factory=Counter)
+    joins: tuple[JoinCount, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the rows in their order, the same whatever kind of table they came from."""
         digest = hashlib.sha256()
-        for name, values in {**self.columns, "": self.y}.items():
-            cells = values.tolist() if values.dtype == object else None
-            head = [name, len(values), cells]
-            digest.update(json.dumps(head).encode())
-            if cells is None:
-                doubles = np.where(np.isnan(values), np.nan, values).astype("<f8")
-                digest.update(doubles.tobytes())
+        columns = Columns.of(self.columns)
+        for name in columns:
+            for part in _digested(name, columns.held(name)):
+                digest.update(part)
+        for part in _digested("", self.y):
+            digest.update(part)
         return digest.hexdigest()
 
     def take(self, indices: NDArray[np.intp]) -> Dataset:
         """Return the rows at *indices*, `(n_taken,)`, as a table of their own."""
         return Dataset(
             kind=self.kind,
-            columns={name: values[indices] for name, values in self.columns.items()},
+            columns=Columns.of(self.columns).take(indices),
             y=self.y[indices],
-            extra={name: values[indices] for name, values in self.extra.items()},
+            extra=Columns.of(self.extra).take(indices),
             n_read=len(indices),
         )
 
@@ -99,8 +103,9 @@ def read(
     """Read a table and clean it.
 
     Args:
-        data: Path or file:// URL of a CSV or Parquet file, a pandas or polars DataFrame, an Arrow
-            Table, or a mapping of columns.
+        data: Path or URL of a CSV, JSON or Parquet file or a pattern of its parts; a pandas or
+            polars DataFrame, an Arrow Table, or a mapping of columns; a Table, a Query, or what
+            was joined of them.
         columns: The record's columns.
         label: What is predicted.
         cleaning: The rules.
@@ -118,43 +123,41 @@ def read(
         n_rejected, reasons = rejected_rows.count_reasons(source)
         if n_rejected == source.n_rows:
             raise DataError(_all_rejected(source, reasons))
-        arrays = fetch(source, len(columns), len(extra))
+        good = good_rows(source)
+        held = {column.name: fetch(source, f"v{i}", good) for i, column in enumerate(columns)}
+        known = {
+            name: held[name] if name in held else fetch(source, f"e{i}", good)
+            for i, name in enumerate(extra)
+        }
         dataset = Dataset(
             kind=label.kind,
-            columns={column.name: arrays[f"v{i}"] for i, column in enumerate(columns)},
-            y=arrays["y"],
-            extra={name: arrays[f"e{i}"] for i, name in enumerate(extra)},
+            columns=Columns(held),
+            y=fetch_labels(source, good),
+            extra=Columns(known),
             n_read=source.n_rows,
             n_rejected=n_rejected,
             reasons=reasons,
+            joins=source.joins,
         )
         if label.kind == "binary":
             _require_both(source, dataset, label, classes)
     return dataset
 
 
-def fetch(source: Source, n_columns: int, n_extra: int) -> dict[str, NDArray[Any]]:
-    """Return the columns of the rows to keep, in the table's order."""
-    names = [f"v{i}" for i in range(n_columns)] + ["y"] + [f"e{i}" for i in range(n_extra)]
-    run = source.connection.execute
-    kept = rules.query({name: name for name in names}, "judged WHERE reason = '' ORDER BY n")
-    run(f"CREATE TABLE kept AS {kept}").fetchall()
-    return {
-        name: _array(run(rules.query({name: name}, "kept")).fetchnumpy()[name]) for name in names
-    }
-
-
-def _array(values: Any) -> NDArray[Any]:
-    mask = np.ma.getmaskarray(values)
-    array = np.array(np.ma.getdata(values))
-    if array.dtype != object:
-        array[mask] = np.nan
-        return array.astype(np.float64)
-    # One text object a distinct value, not one a row.
-    known: dict[str, str] = {}
-    array[:] = [known.setdefault(text, text) for text in array.tolist()]
-    array[mask] = None
-    return array
+def _digested(name: str, held: NDArray[Any] | Texts) -> Iterator[bytes]:
+    """Yield, in parts, the JSON of the column's texts, or of its name and then its doubles."""
+    if isinstance(held, Texts) or held.dtype == object:
+        yield f"[{json.dumps(name)}, {len(held)}, [".encode()
+        for start in range(0, len(held), _DIGESTED):
+            part = slice(start, start + _DIGESTED)
+            cells = (held.take(part).array() if isinstance(held, Texts) else held[part]).tolist()
+            yield (", " * bool(start) + json.dumps(cells)[1:-1]).encode()
+        yield b"]]"
+        return
+    yield json.dumps([name, len(held), None]).encode()
+    for start in range(0, len(held), _DIGESTED):
+        values = held[start : start + _DIGESTED]
+        yield np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes()
 
 
 def _all_rejected(source: Source, reasons: Counter[str]) -> str:

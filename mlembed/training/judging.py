@@ -34,9 +34,11 @@ def judge(
     cleaning: Cleaning,
     extra: Sequence[str] = (),
 ) -> Classes:
-    """Make the table `judged`: `n`, `v0`, ... (columns), `y`, `e0`, ... (extra) and `reason`.
+    """Make the views and the table by which rows are read.
 
-    `reason` is empty for the rows to keep. Extra columns are doubles where all their values are
+    The view `valued` has `n`, `v0`, ... (columns) and `e0`, ... (extra); `labelled` has `n` and `y`;
+    the table `faults` has `n` and `reason` of the rows to set aside. Rows stay where they are: what
+    is read of ten million of them is a column at a time. Extra columns are doubles where all their values are
     numbers or times, and text otherwise.
 
     Args:
@@ -86,18 +88,21 @@ class _Field:
 
 
 class _Cells:
-    """The table `cleaned`: `n`, `problem`, and a cell `x3` for each wanted column `c3`."""
+    """The view `cleaned`: `n`, `problem`, and a cell `x3` for each wanted column `c3`."""
 
     def __init__(self, source: Source, positions: dict[str, int], cleaning: Cleaning) -> None:
         self.source, self._positions = source, positions
         self.names = [f"x{position}" for position in sorted(set(positions.values()))]
         self._kinds = {name: rules.family(source.types[i]) for name, i in positions.items()}
-        cells = {
+        self._cells = {
             f"x{i}": rules.cell(f"c{i}", source.types[i], cleaning)
             for i in sorted(set(positions.values()))
         }
-        query = rules.query({"n": "n", "problem": "problem"} | cells, "raw")
-        source.connection.execute(f"CREATE TABLE cleaned AS {query}").fetchall()
+        self._show()
+
+    def _show(self) -> None:
+        query = rules.query({"n": "n", "problem": "problem"} | self._cells, "raw")
+        self.source.connection.execute(f"CREATE OR REPLACE VIEW cleaned AS {query}").fetchall()
 
     def x(self, name: str) -> str:
         """Return the cell of *name*."""
@@ -113,9 +118,9 @@ class _Cells:
                 held = self.source.types[self._positions[name]]
                 unfit.append(f"'{name}' holds {held}, expected {' or '.join(wanted)}")
             else:
-                alter = f"ALTER TABLE cleaned ALTER {self.x(name)} TYPE VARCHAR"
-                self.source.connection.execute(alter).fetchall()
+                self._cells[self.x(name)] = "CAST(NULL AS VARCHAR)"
                 self._kinds[name] = "text"
+                self._show()
         if unfit:
             raise DataError(
                 f"{self.source.title}: {'; '.join(unfit)}. Convert these columns in the table, or "
@@ -193,30 +198,35 @@ def _write(
     problems: list[Problem],
     label: Binary | Regression | None,
 ) -> None:
-    """Make `judged` of `cleaned`."""
-    joined = "cleaned"
-    if label is not None:
-        joined += f" LEFT JOIN classes ON classes.x = CAST({cells.x(label.column)} AS VARCHAR)"
+    """Make `valued`, `labelled`, `judged` and `faults` of `cleaned`."""
+    run = cells.source.connection.execute
+    is_classified = label is not None and label.kind == "binary"
+    own = {name: sql for name, sql in fields.items() if name != "y" or not is_classified}
     kept = {name: name for name in ("n", "problem", *cells.names)}
-    read = rules.query(kept | fields, joined)
+    run(f"CREATE VIEW valued AS {rules.query(kept | own, 'cleaned')}").fetchall()
+    joined = "valued"
+    if label is not None and is_classified:
+        joined += f" LEFT JOIN classes ON classes.x = CAST({cells.x(label.column)} AS VARCHAR)"
+    labelled = rules.query({"n": "n", "y": fields["y"] if is_classified else "y"}, joined)
+    run(f"CREATE VIEW labelled AS {labelled}").fetchall()
     cases = ", ".join(
         f"CASE WHEN {when} THEN {rules.literal(what)} END" for when, what in dict.fromkeys(problems)
     )
     reason = {"reason": f"coalesce(problem, concat_ws('; ', {cases}))"}
-    names = {name: name for name in ("n", *cells.names, *fields)}
-    run = cells.source.connection.execute
-    run(f"CREATE TABLE judged AS {rules.query(names | reason, f'({read})')}").fetchall()
-    run("DROP TABLE cleaned").fetchall()
+    names = {name: name for name in ("n", "problem", *cells.names, *fields)}
+    read = rules.query(names | ({"y": fields["y"]} if is_classified else {}), joined)
+    names.pop("problem")
+    run(f"CREATE VIEW judged AS {rules.query(names | reason, f'({read})')}").fetchall()
+    faults = rules.query({"n": "n", "reason": "reason"}, "judged WHERE reason <> ''")
+    run(f"CREATE TABLE faults AS {faults}").fetchall()
 
 
 def _mark_duplicates(source: Source, keys: Sequence[str], cleaning: Cleaning) -> None:
     """Set aside all but one of the good rows that share their keys."""
     order = "n DESC" if cleaning.keep == "last" else "n"
     window = f"row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order})"
-    ranked = rules.query({"n": "n", "nth": window}, "judged")
-    surplus = rules.query({"n": "n"}, f"({ranked} WHERE reason = '') WHERE nth > 1")
-    reason = f"duplicate of key ({', '.join(cleaning.unique)})"
-    update = "UPDATE judged SET reason = ? WHERE n IN (FROM surplus)"
-    run = source.connection.execute
-    run(f"CREATE TABLE surplus AS {surplus}").fetchall()
-    run(update, [reason]).fetchall()
+    good = "judged WHERE n NOT IN (SELECT n FROM faults)"
+    ranked = rules.query({"n": "n", "nth": window}, good)
+    what = rules.literal(f"duplicate of key ({', '.join(cleaning.unique)})")
+    surplus = rules.query({"n": "n", "reason": what}, f"({ranked}) WHERE nth > 1")
+    source.connection.execute(f"INSERT INTO faults {surplus}").fetchall()

@@ -22,9 +22,9 @@ _BATCH = 10_000
 
 
 def count_reasons(source: Source) -> tuple[int, Counter[str]]:
-    """Return how many rows of `judged` broke a rule, and how many broke each."""
-    query = rules.query({"reason": "reason", "found": "count(*)"}, "judged")
-    groups = source.connection.execute(f"{query} WHERE reason <> '' GROUP BY reason").fetchall()
+    """Return how many rows broke a rule, and how many broke each."""
+    query = rules.query({"reason": "reason", "found": "count(*)"}, "faults GROUP BY reason")
+    groups = source.connection.execute(query).fetchall()
     reasons: Counter[str] = Counter()
     for reason, found in groups:
         reasons.update(dict.fromkeys(reason.split("; "), found))
@@ -32,7 +32,7 @@ def count_reasons(source: Source) -> tuple[int, Counter[str]]:
 
 
 def set_aside(source: Source, path: Path) -> None:
-    """Write the rows of `judged` that broke a rule to *path*, in their order.
+    """Write the rows that broke a rule to *path*, in their order.
 
     The columns are `row` (from 1, the header not counted), `reason` and the table's own, as they
     came. Without such rows the file holds the header alone.
@@ -60,7 +60,7 @@ def set_aside(source: Source, path: Path) -> None:
 def _write(source: Source, writer: Any) -> None:
     writer.writerow(["row", "reason", *source.headers])
     cells = {f"c{i}": f"CAST(c{i} AS VARCHAR)" for i in range(len(source.headers))}
-    query = rules.query({"n": "n", "reason": "reason"} | cells, "judged JOIN raw USING (n)")
-    rows = source.connection.execute(f"{query} WHERE reason <> '' ORDER BY n")
+    query = rules.query({"n": "n", "reason": "reason"} | cells, "faults JOIN raw USING (n)")
+    rows = source.connection.execute(f"{query} ORDER BY n")
     while batch := rows.fetchmany(_BATCH):
         writer.writerows(batch)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlembed.training import rules
 from mlembed.training.cleaning import Cleaning
-from mlembed.training.dataset import fetch
+from mlembed.training.coded import Columns
+from mlembed.training.fetching import fetch, good_rows
 from mlembed.training.judging import judge
 from mlembed.training.sources import opened
 
@@ -38,7 +41,7 @@ def read_unlabelled(data: Any, columns: Sequence[Column]) -> Unlabelled:
     """Read a table.
 
     Args:
-        data: Path or file:// URL of a CSV or Parquet file, a frame or a mapping of columns.
+        data: A table in any form that a trainer takes.
         columns: The columns of a bundle.
 
     Raises:
@@ -47,11 +50,9 @@ def read_unlabelled(data: Any, columns: Sequence[Column]) -> Unlabelled:
     cleaning = Cleaning()
     with opened(data, cleaning) as source:
         judge(source, columns, None, cleaning)
-        query = rules.query({"n": "n", "reason": "reason"}, "judged ORDER BY n")
-        judged = source.connection.execute(query).fetchall()
-        arrays = fetch(source, len(columns), 0)
-    return Unlabelled(
-        columns={column.name: arrays[f"v{i}"] for i, column in enumerate(columns)},
-        rows=[row for row, reason in judged if not reason],
-        reasons={row: reason for row, reason in judged if reason},
-    )
+        faults = rules.query({"n": "n", "reason": "reason"}, "faults ORDER BY n")
+        reasons: dict[int, str] = dict(source.connection.execute(faults).fetchall())
+        good = good_rows(source)
+        rows = (np.flatnonzero(good) + 1).tolist()
+        held = {column.name: fetch(source, f"v{i}", good) for i, column in enumerate(columns)}
+    return Unlabelled(columns=Columns(held), rows=rows, reasons=reasons)
