@@ -12,7 +12,11 @@ import onnx
 import pytest
 from onnx import AttributeProto
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+)
 from sklearn.linear_model import LogisticRegression
 
 from mlembed.columns import Column
@@ -180,3 +184,28 @@ def test_protobuf_7_is_installed_and_no_graph_holds_a_truth_value() -> None:
         ops = {node.op_type for node in graph.graph.node}
         assert "TreeEnsemble" in ops
     assert proven("trees").passed
+
+
+def test_prove_estimator_takes_anomalies() -> None:
+    """An outlier detector's score is high for anomalies, not the label it predicts."""
+    one = Fitted(IsolationForest(n_estimators=10, random_state=0), kind="binary")
+
+    proof = prove_estimator(
+        one.estimator, COLUMNS, TRANSFORMS, FEATURES, HELDOUT, kind="regression"
+    )
+
+    assert proof.max_abs_error < 1e-11
+
+
+def test_prove_estimator_says_why_it_allows_more() -> None:
+    """A library that computes in floats is held to their precision, and named."""
+    xgboost = pytest.importorskip("xgboost")
+    one = Fitted(xgboost.XGBClassifier(n_estimators=10), kind="binary")
+
+    data = prove_estimator(
+        one.estimator, COLUMNS, TRANSFORMS, FEATURES, HELDOUT, kind="binary"
+    ).to_json()
+
+    assert data["tolerance"] == 1e-6
+    assert "XGBClassifier computes in float32" in data["tolerance_reason"]
+    assert data["versions"]["xgboost"] == importlib.metadata.version("xgboost")
