@@ -131,6 +131,31 @@ def test_histogram_fits_around_empty_columns(estimator: Any) -> None:
     assert error(own_scores(whole, x), own_scores(without, x[:, kept])) == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_histogram_fits_around_nearly_empty_columns(seed: int) -> None:
+    """A column of one value can be fitted, whichever rows are drawn to cut the bins on."""
+    x, y = table(0)[:, :3], target(table(0), 0, "binary")
+    x[:, 1] = np.nan
+    x[17, 1] = 1.0
+    stopped = HistGradientBoostingClassifier(
+        max_iter=5, early_stopping=True, validation_fraction=0.8, random_state=seed
+    )
+
+    fitted = lowering.prepare(stopped, SPECS[:3]).fit(x, y)
+
+    assert differ(fitted, 0, SPECS[:3]) <= 1e-9
+
+
+def test_histogram_still_refuses_what_it_refused() -> None:
+    """Only empty columns are worked around: another error stays what it is."""
+    x, y = table(0)[:, :3], target(table(0), 0, "binary")
+    x[1:, 1] = np.nan
+    estimator = lowering.prepare(HistGradientBoostingClassifier(learning_rate=-1.0), SPECS[:3])
+
+    with pytest.raises(ValueError, match="learning_rate"):
+        estimator.fit(x, y)
+
+
 @pytest.mark.parametrize(("n_codes", "max_bins"), [(256, 255), (300, 255), (80, 64)])
 def test_prepare_refuses_too_many_categories(n_codes: int, max_bins: int) -> None:
     """More categories than the estimator can tell apart are refused before any training."""

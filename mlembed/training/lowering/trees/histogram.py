@@ -17,6 +17,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.ensemble import Child, Ensemble, Mode
 from mlembed.training.lowering.registry import FeatureSpec, class_name, register
+from mlembed.training.lowering.trees.empty_columns import (
+    EmptyColumnsClassifier,
+    EmptyColumnsRegressor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,22 +46,6 @@ _FIELDS = (
 )
 
 
-class EmptyColumnsClassifier(HistGradientBoostingClassifier):  # type: ignore[misc]  # no types
-    """The same classifier, which can also be fitted where a column is missing throughout."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Any:  # noqa: N803  scikit-learn's name
-        """Fit without the columns that hold no value; scikit-learn 1.9 cannot bin them."""
-        return super().fit(_without_empty(X), y, sample_weight, **validation)
-
-
-class EmptyColumnsRegressor(HistGradientBoostingRegressor):  # type: ignore[misc]  # no types
-    """The same regressor, which can also be fitted where a column is missing throughout."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Any:  # noqa: N803  scikit-learn's name
-        """Fit without the columns that hold no value; scikit-learn 1.9 cannot bin them."""
-        return super().fit(_without_empty(X), y, sample_weight, **validation)
-
-
 _CAREFUL = {
     HistGradientBoostingClassifier: EmptyColumnsClassifier,
     HistGradientBoostingRegressor: EmptyColumnsRegressor,
@@ -75,12 +63,6 @@ class _Inputs:
 
     positions: tuple[int, ...]
     codes: dict[int, tuple[float, ...]]
-
-
-def _without_empty(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    # No tree splits a column of one value, so what stands in it when predicting has no say.
-    empty = np.isnan(x).all(axis=0)
-    return np.where(empty, 0.0, x) if empty.any() else x
 
 
 def native_categories(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
