@@ -155,7 +155,9 @@ def test_breaker_leaves_the_graph_alone(settings: mlembed.Settings) -> None:
     model = mlembed.load("graph", registry=registry, settings=settings, timeout_ms=20, fallback=0.5)
 
     model.predict({"x": 1e9})
-    good, many = model.predict({"x": 2.0}), model.predict_batch({"x": [2.0]})
+    good = model.predict({"x": 2.0})
+    model.predict({"x": 1e9})
+    many = model.predict_batch({"x": [2.0]})
     failed = [model.predict({"x": 1e9}) for _ in range(2)]
     stopped = model.predict({"x": 2.0})
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import mlembed
-from bundles import COLUMNS, RECORD, toy_bundle, toy_rows, toy_table
+from bundles import COLUMNS, RECORD, Toy, toy_bundle, toy_rows, toy_table
 from classes import CLASSES, class_bundle, root_bundle
 from mlembed.bundle.bundle import pack
 from mlembed.bundle.manifest import MODEL
@@ -236,6 +236,13 @@ def test_override_answers_for_classes(settings: mlembed.Settings) -> None:
     assert (given.label, given.score, given.probabilities) == ("bus", 0.75, None)
     assert batch.labels == ["bus", "bus"]
     assert captured == [given]
+
+
+def test_any_record_is_answered(settings: mlembed.Settings) -> None:
+    """A record of the host's own class gives what its mapping gives."""
+    model = live(settings, class_bundle())
+
+    assert model.predict(Toy(**RECORD)).probabilities == model.predict(RECORD).probabilities
 
 
 def test_hooks_see_classes(settings: mlembed.Settings) -> None:

@@ -61,6 +61,7 @@ def read(model: mlembed.Model, settings: Settings) -> PredictionLog:
 def ask(model: mlembed.Model) -> tuple[list[mlembed.Prediction], Batch]:
     """Ask in every way that is logged in its own way: one by one with keys and words, and a table."""
     answers = [model.predict(row, key=f"{i}") for i, row in enumerate(toy_rows(N, 5))]
+    answers.append(model.predict(RECORD | {"town": "atlantis"}, key="7"))
     answers.append(model.predict(RECORD | {"town": "atlantis"}, key="k" * 100))
     return answers, model.predict_batch(toy_table(N, 7) | {"town": ["atlantis"] * N})
 
@@ -81,10 +82,10 @@ def test_label_is_in_the_log_of_every_call(store: FileRegistry, settings: Settin
     assert log.reason[: len(answers)].tolist() == [a.reason for a in answers]
     assert {a.reason for a in answers} == {"ok", "abstain"}
     assert list(log.features) == [column.name for column in COLUMNS]
-    assert log.features["town"][N:].tolist() == ["atlantis"] * (N + 1)
+    assert log.features["town"][N:].tolist() == ["atlantis"] * (N + 2)
     assert log.features["age"][:N].tolist() == [row["age"] for row in toy_rows(N, 5)]
     assert log.has_features.all()
-    assert (log.unreadable, len(log)) == (0, 2 * N + 1)
+    assert log.unreadable == 0
 
 
 def test_log_of_classes_travels(store: FileRegistry, settings: Settings) -> None:
@@ -178,6 +179,19 @@ def test_host_gets_the_label(
     assert bodies[1]["y"] == {"score": batch.scores.tolist(), "label": most_of(batch)}
     assert all(LABEL not in body.get("f", {}) for body in bodies)
     assert [list(body.get("f", {})) == list(RECORD) for body in bodies] == [features] * 2
+
+
+def test_host_gets_no_label_of_a_failure(
+    host: Host, store: FileRegistry, settings: Settings
+) -> None:
+    """The event of a fallback names its score alone."""
+    model = mlembed.load("toy", registry=store, settings=settings, fallback=0.5)
+    model.predict({})
+    assert model.flush()
+
+    (event,) = host.events()
+
+    assert json.loads(event.body) == {"y": {"score": [0.5]}}
 
 
 def test_event_of_a_collector_is_read(store: FileRegistry, settings: Settings) -> None:
