@@ -113,7 +113,6 @@ def lower_link(estimator: Any, builder: Builder, sums: str, n_sums: int) -> str:
         link = type(estimator._base_loss.link).__name__  # noqa: SLF001  no public name
         return {"IdentityLink": lambda: sums, "LogLink": lambda: builder.node("Exp", sums)}[link]()
     if kind in MARGINS:
-        check_linear(estimator)
         _refuse_score(estimator)
     if kind is SGDClassifier:
         return _stochastic(estimator, builder, sums, n_sums)

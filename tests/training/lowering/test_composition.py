@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.decomposition import PCA
 from sklearn.ensemble import AdaBoostClassifier, HistGradientBoostingClassifier
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -79,6 +81,9 @@ TRANSFORMERS = [
     Pipeline([("a", None), ("b", StandardScaler()), ("c", "passthrough")]),
     make_pipeline(
         StandardScaler(), ColumnTransformer([("a", MinMaxScaler(), ["age"])], remainder="drop")
+    ),
+    make_pipeline(
+        SimpleImputer(), ColumnTransformer([("a", StandardScaler(), [0, 2])], remainder="drop")
     ),
     make_pipeline(
         ColumnTransformer([("a", StandardScaler(), ["gain"])], remainder="passthrough"),
@@ -289,3 +294,31 @@ def _changes(fitted: Any, x: Any, specs: Sequence[Any], name: str, values: Seque
     rows[:, position] = np.tile(values, 20)
     scores = fitted.predict_proba(rows)[:, 1].reshape(20, -1)
     return bool((np.diff(scores, axis=1) != 0).any())
+
+
+@pytest.mark.parametrize(
+    ("steps", "followed"),
+    [
+        ([VarianceThreshold(), "passthrough"], {"age", "gain"}),
+        ([FunctionTransformer(np.sqrt), StandardScaler()], {"age", "gain"}),
+        ([FunctionTransformer(np.abs)], set()),
+        ([SimpleImputer(missing_values=-1)], set()),
+        ([SimpleImputer(add_indicator=True)], {"age", "gain"}),
+        ([PCA(2)], set()),
+    ],
+    ids=repr,
+)
+def test_splits_are_followed_through_rising_steps_alone(
+    steps: list[Any], followed: set[str]
+) -> None:
+    """What goes up and down, or mixes features, has no threshold on one of them."""
+    x = np.abs(table(0, missing=0.0)[:, :2]) + 1
+    y = ((x[:, 0] > 40) ^ (x[:, 1] > 60)).astype(int)
+    fitted = make_pipeline(*steps, FINAL).fit(x, y)
+
+    splits = lowering.split_values(fitted, SPECS[:2])
+
+    assert set(splits) == followed
+    new = np.abs(table(1, missing=0.0)[:, :2]) + 1
+    near = [graph_scores(fitted, new, SPECS[:2]), estimator_scores(fitted, new)]
+    assert distance(*near) <= 1e-9

@@ -36,6 +36,7 @@ SCALERS = [
     MinMaxScaler(),
     MinMaxScaler((-1, 3), clip=True),
     MaxAbsScaler(),
+    MaxAbsScaler(clip=True),
     RobustScaler(),
     RobustScaler(quantile_range=(5, 95), unit_variance=True),
     RobustScaler(with_centering=False),

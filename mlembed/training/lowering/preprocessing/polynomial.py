@@ -37,8 +37,6 @@ def lower_polynomial(
         if wanted:
             matrices.append(builder.select(matrix, wanted, len(known)))
     names = tuple(FeatureSpec(" ".join(specs[i].name for i in term) or "1") for term in terms)
-    if not matrices:
-        return builder.node("Gather", x, builder.constant([], np.int64), axis=1), names
     return (matrices[0] if len(matrices) == 1 else builder.node("Concat", *matrices, axis=1)), names
 
 
