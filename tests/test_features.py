@@ -18,6 +18,7 @@ from mlembed.features import (
     difference,
     hour_of_day,
     log1p,
+    product,
     ratio,
 )
 
@@ -29,6 +30,7 @@ EVERY = (
     clip("x", 0, 1),
     ratio("x", "y"),
     difference("x", "y"),
+    product("x", "y"),
     bucket("x", [1, 2, 3]),
     hour_of_day("t"),
     day_of_week("t", 5.5),
@@ -66,7 +68,7 @@ def test_transform_nests() -> None:
 
 def test_transform_names_its_features() -> None:
     """Only `cyclic` yields two features, named after its parts."""
-    assert [item.feature_names("f") for item in EVERY[:-1]] == [("f",)] * 7
+    assert [item.feature_names("f") for item in EVERY[:-1]] == [("f",)] * 8
     assert cyclic("x", 24).feature_names("f") == ("f_sin", "f_cos")
     assert [item.width for item in EVERY] == [1] * 7 + [2]
 

@@ -28,6 +28,7 @@ __all__ = [
     "difference",
     "hour_of_day",
     "log1p",
+    "product",
     "ratio",
 ]
 
@@ -97,6 +98,11 @@ def ratio(numerator: str | Transform, denominator: str | Transform) -> Transform
 def difference(left: str | Transform, right: str | Transform) -> Transform:
     """Return left - right."""
     return _declare("difference", (left, right))
+
+
+def product(left: str | Transform, right: str | Transform) -> Transform:
+    """Return left * right; missing where that is beyond what a double holds."""
+    return _declare("product", (left, right))
 
 
 def bucket(column: str | Transform, edges: Sequence[float]) -> Transform:

@@ -22,6 +22,7 @@ from mlembed.features import (
     difference,
     hour_of_day,
     log1p,
+    product,
     ratio,
 )
 from mlembed.serving.session import Session
@@ -85,6 +86,7 @@ ORACLES: list[tuple[Transform, Callable[[Array, Array], Array]]] = [
     (clip("a", 3.0, 3.0), lambda a, _: a.clip(3.0, 3.0)),
     (ratio("a", "b"), lambda a, b: finite(a / b)),
     (difference("a", "b"), lambda a, b: a - b),
+    (product("a", "b"), lambda a, b: finite(a * b)),
     (bucket("a", EDGES), lambda a, _: counted(a)),
     (ratio(difference("a", "b"), clip("b", 1.0, 2.0)), lambda a, b: finite((a - b) / b.clip(1, 2))),
     (log1p(clip("a", -2.0, 1e6)), lambda a, _: logarithm(a.clip(-2, 1e6))),

@@ -122,10 +122,17 @@ def _clip(slots: Slots, transforms: list[Transform]) -> str:
 
 def _ratio(slots: Slots, transforms: list[Transform]) -> str:
     """Divide; what is not finite is missing, so a tiny denominator cannot yield an infinity."""
+    return _finite(slots, "Div", transforms)
+
+
+def _product(slots: Slots, transforms: list[Transform]) -> str:
+    return _finite(slots, "Mul", transforms)
+
+
+def _finite(slots: Slots, op: str, transforms: list[Transform]) -> str:
     node = slots.builder.node
-    quotient = node("Div", slots.operand(transforms, 0), slots.operand(transforms, 1))
-    infinite = node("IsInf", quotient)
-    return node("Where", infinite, slots.builder.constant(math.nan), quotient)
+    result = node(op, slots.operand(transforms, 0), slots.operand(transforms, 1))
+    return node("Where", node("IsInf", result), slots.builder.constant(math.nan), result)
 
 
 def _difference(slots: Slots, transforms: list[Transform]) -> str:
@@ -184,6 +191,7 @@ _LOWERINGS: dict[str, Callable[[Slots, list[Transform]], str]] = {
     "clip": _clip,
     "ratio": _ratio,
     "difference": _difference,
+    "product": _product,
     "bucket": _bucket,
     "hour_of_day": _calendar,
     "day_of_week": _calendar,
