@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from onnx import numpy_helper
 
+from mlembed.errors import LoweringError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
     from mlembed.training.lowering.graph import Builder
+
+
+# ONNX Runtime 1.32 loads a tree by recursion, some 800 bytes a level: past 10,000 levels a stack
+# of 8 MB ends, and with it the process. Some hosts have 1 MB.
+MAX_DEPTH = 1_000
+_LARGEST_CODE = 2**30  # the runtime compares codes as 32-bit integers
 
 
 class Mode(enum.IntEnum):
@@ -57,6 +65,7 @@ class Ensemble:
         self._targets: list[int] = []
         self._members: list[float] = []
         self._roots: list[int] = []
+        self._depths: list[int] = []
 
     def __len__(self) -> int:
         return len(self._roots)
@@ -79,6 +88,8 @@ class Ensemble:
     ) -> Child:
         """Make a split on a comparison with *value*; a missing value takes the branch told."""
         self._splits.append(_Split(feature, mode, value, when_true, when_false, nan_is_true))
+        depths = [0 if c.is_leaf else self._depths[c.position] for c in (when_true, when_false)]
+        self._depths.append(max(depths) + 1)
         return Child(len(self._splits) - 1, is_leaf=False)
 
     def member_split(
@@ -93,7 +104,15 @@ class Ensemble:
         """Make a split on being one of *members*, in any order; a missing value takes the branch told.
 
         Other values must be whole: ONNX Runtime cuts their fraction off.
+
+        Raises:
+            LoweringError: If a member is no whole number that ONNX Runtime can compare.
         """
+        if any(member != int(member) or abs(member) > _LARGEST_CODE for member in members):
+            raise LoweringError(
+                "a category has a code that is fractional or beyond 2**30; give categories as "
+                "codes from 0 up"
+            )
         if not members:  # a set that ONNX Runtime refuses
             if not nan_is_true:
                 return when_false
@@ -102,9 +121,18 @@ class Ensemble:
         return self.split(feature, Mode.MEMBER, 0.0, when_true, when_false, nan_is_true=nan_is_true)
 
     def add(self, root: Child) -> None:
-        """Add the tree under *root* to the sum."""
+        """Add the tree under *root* to the sum.
+
+        Raises:
+            LoweringError: If a host could not load a tree so deep.
+        """
         if root.is_leaf:
             root = self.split(0, Mode.LTE, math.inf, root, root)
+        if self._depths[root.position] > MAX_DEPTH:
+            raise LoweringError(
+                f"a tree is {self._depths[root.position]} splits deep, expected at most "
+                f"{MAX_DEPTH}, which every host can load; set max_depth"
+            )
         self._roots.append(root.position)
 
     def lower(

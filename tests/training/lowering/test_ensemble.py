@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mlembed.errors import LoweringError
 from mlembed.serving.session import Session
 from mlembed.training import lowering
-from mlembed.training.lowering.ensemble import Ensemble, Mode
+from mlembed.training.lowering.ensemble import MAX_DEPTH, Ensemble, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_split_takes_its_side(mode: Mode, threshold: float, nan_is_true: bool) -
 
 
 @given(
-    members=st.sets(st.integers(0, 260), max_size=80),
+    members=st.sets(st.one_of(st.integers(0, 260), st.integers(-(2**30), 2**30)), max_size=80),
     nan_is_true=st.booleans(),
     beside=st.booleans(),
 )
@@ -63,7 +63,8 @@ def test_member_split_takes_its_side(
     beside: bool,  # noqa: FBT001  a case
 ) -> None:
     """Membership in any set of codes, the empty one too, is that of Python."""
-    x = np.concatenate([np.arange(-2.0, 300.0), [math.nan]])
+    near = np.array([member + step for member in members for step in (-1, 0, 1)], dtype=float)
+    x = np.concatenate([np.arange(-50.0, 300.0), near, [math.nan]])
 
     def grow(ensemble: Ensemble) -> Any:
         one, other = ensemble.leaf(1.0), ensemble.leaf(2.0)
@@ -73,6 +74,32 @@ def test_member_split_takes_its_side(
 
     expected = [nan_is_true if math.isnan(value) else value in members for value in x]
     assert branches(grow, x) == branches(grow, x, width=1) == expected
+
+
+def test_add_refuses_a_tree_no_host_could_load() -> None:
+    """The runtime recurses into a tree; one that could end its process is never published."""
+
+    def grow(depth: int) -> list[bool]:
+        def chain(ensemble: Ensemble) -> Any:
+            node = ensemble.leaf(1.0)
+            for number in range(depth):
+                node = ensemble.split(0, Mode.LTE, number, node, ensemble.leaf(2.0))
+            return node
+
+        return branches(chain, np.array([-1.0, 0.5]))
+
+    assert grow(MAX_DEPTH) == [True, False]
+    with pytest.raises(LoweringError, match=r"1001 splits deep.*set max_depth"):
+        grow(MAX_DEPTH + 1)
+
+
+@pytest.mark.parametrize("code", [0.5, -1.5, 2.0**31, -(2.0**40), 2.0**53])
+def test_member_split_refuses_what_the_runtime_cannot_compare(code: float) -> None:
+    """A category by fractions or huge numbers is refused, not rounded to another."""
+    ensemble = Ensemble()
+
+    with pytest.raises(LoweringError, match="codes from 0 up"):
+        ensemble.member_split(0, [1.0, code], ensemble.leaf(1.0), ensemble.leaf(2.0))
 
 
 def test_boosting_libraries_are_imported_for_their_own_candidates_only() -> None:
