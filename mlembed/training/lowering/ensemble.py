@@ -19,7 +19,7 @@ from mlembed.errors import LoweringError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from mlembed.training.lowering.graph import Builder
 
@@ -47,20 +47,38 @@ class Child(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Split:
-    feature: int
-    mode: Mode
-    value: float
-    when_true: Child
-    when_false: Child
-    nan_is_true: bool
+class Grown:
+    """A whole tree of comparisons `<=`, as arrays; its first split is the root.
+
+    Attributes:
+        features: Feature of each split, `(n_splits,)`.
+        thresholds: What it is compared with, `(n_splits,)`.
+        nan_is_true: Whether a missing value takes the true branch, `(n_splits,)`.
+        children: Position of the true and of the false child, `(n_splits, 2)`.
+        is_leaf: Whether that position is among the leaves, `(n_splits, 2)`.
+        weights: What each leaf adds, `(n_leaves,)`.
+        depth: Splits on the longest path.
+    """
+
+    features: NDArray[np.intp]
+    thresholds: NDArray[np.float64]
+    nan_is_true: NDArray[np.bool_]
+    children: NDArray[np.intp]
+    is_leaf: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    depth: int
 
 
 class Ensemble:
     """Trees whose leaves add up, one sum a target; children are made before their parents."""
 
     def __init__(self) -> None:
-        self._splits: list[_Split] = []
+        self._features: list[int] = []
+        self._modes: list[int] = []
+        self._values: list[float] = []
+        self._children: tuple[list[int], list[int]] = ([], [])
+        self._are_leaves: tuple[list[int], list[int]] = ([], [])
+        self._nan_is_true: list[int] = []
         self._weights: list[float] = []
         self._targets: list[int] = []
         self._members: list[float] = []
@@ -87,10 +105,17 @@ class Ensemble:
         nan_is_true: bool = False,
     ) -> Child:
         """Make a split on a comparison with *value*; a missing value takes the branch told."""
-        self._splits.append(_Split(feature, mode, value, when_true, when_false, nan_is_true))
-        depths = [0 if c.is_leaf else self._depths[c.position] for c in (when_true, when_false)]
-        self._depths.append(max(depths) + 1)
-        return Child(len(self._splits) - 1, is_leaf=False)
+        depth = 0
+        for side, child in enumerate((when_true, when_false)):
+            self._children[side].append(child.position)
+            self._are_leaves[side].append(int(child.is_leaf))
+            depth = depth if child.is_leaf else max(depth, self._depths[child.position])
+        self._features.append(feature)
+        self._modes.append(mode)
+        self._values.append(value)
+        self._nan_is_true.append(int(nan_is_true))
+        self._depths.append(depth + 1)
+        return Child(len(self._features) - 1, is_leaf=False)
 
     def member_split(
         self,
@@ -119,6 +144,26 @@ class Ensemble:
             return self.split(feature, Mode.LTE, -math.inf, when_true, when_false, nan_is_true=True)
         self._members += [*sorted(members), math.nan]
         return self.split(feature, Mode.MEMBER, 0.0, when_true, when_false, nan_is_true=nan_is_true)
+
+    def graft(self, tree: Grown, target: int = 0) -> None:
+        """Add a whole tree to the sum of *target*, far faster than split by split.
+
+        Raises:
+            LoweringError: If a host could not load a tree so deep.
+        """
+        root, n_splits = len(self._features), len(tree.features)
+        starts = np.where(tree.is_leaf, len(self._weights), root)
+        for side in range(2):
+            self._children[side].extend((tree.children + starts)[:, side].tolist())
+            self._are_leaves[side].extend(tree.is_leaf[:, side].astype(int).tolist())
+        self._features.extend(tree.features.tolist())
+        self._modes.extend([int(Mode.LTE)] * n_splits)
+        self._values.extend(tree.thresholds.tolist())
+        self._nan_is_true.extend(tree.nan_is_true.astype(int).tolist())
+        self._depths.extend([tree.depth] * n_splits)
+        self._weights.extend(tree.weights.tolist())
+        self._targets.extend([target] * len(tree.weights))
+        self.add(Child(root, is_leaf=False))
 
     def add(self, root: Child) -> None:
         """Add the tree under *root* to the sum.
@@ -149,7 +194,6 @@ class Ensemble:
         The runtime adds up the trees in the order they were added here, in that precision. Where
         the width of *x* is told, sets of codes are tested faster.
         """
-        splits = self._splits
         members = np.asarray(self._members, dtype)
         if width is not None and (members == 0.0).any():
             x, members = self._from_one(builder, x, width, dtype), members + dtype(1.0)
@@ -160,14 +204,14 @@ class Ensemble:
             domain="ai.onnx.ml",
             n_targets=n_targets,
             tree_roots=self._roots,
-            nodes_featureids=[split.feature for split in splits],
-            nodes_modes=_tensor([split.mode for split in splits], np.uint8),
-            nodes_splits=_tensor([split.value for split in splits], dtype),
-            nodes_truenodeids=[split.when_true.position for split in splits],
-            nodes_trueleafs=[int(split.when_true.is_leaf) for split in splits],
-            nodes_falsenodeids=[split.when_false.position for split in splits],
-            nodes_falseleafs=[int(split.when_false.is_leaf) for split in splits],
-            nodes_missing_value_tracks_true=[int(split.nan_is_true) for split in splits],
+            nodes_featureids=self._features,
+            nodes_modes=_tensor(self._modes, np.uint8),
+            nodes_splits=_tensor(self._values, dtype),
+            nodes_truenodeids=self._children[0],
+            nodes_trueleafs=self._are_leaves[0],
+            nodes_falsenodeids=self._children[1],
+            nodes_falseleafs=self._are_leaves[1],
+            nodes_missing_value_tracks_true=self._nan_is_true,
             leaf_targetids=self._targets,
             leaf_weights=_tensor(self._weights, dtype),
             **optional,
@@ -176,7 +220,7 @@ class Ensemble:
     def _from_one(self, builder: Builder, x: str, width: int, dtype: type[np.floating]) -> str:
         # ONNX Runtime 1.32 tests the codes 1 to 32 at once, by a mask, and any other by itself.
         shift = np.zeros(width)
-        shift[[split.feature for split in self._splits if split.mode is Mode.MEMBER]] = 1.0
+        shift[np.array(self._features)[np.array(self._modes) == Mode.MEMBER]] = 1.0
         return builder.node("Add", x, builder.constant(shift, dtype))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.training.lowering.ensemble import Child, Ensemble, Mode
+from mlembed.training.lowering.ensemble import Ensemble, Grown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,25 +61,27 @@ def plant(
         positions: Position in the feature matrix by the tree's feature; its own by default.
     """
     left, right = tree.children_left.tolist(), tree.children_right.tolist()
-    features, missing_left = tree.feature.tolist(), tree.missing_go_to_left.tolist()
-    thresholds = last_left(tree.threshold).tolist()
-    children: dict[int, Child] = {}
     only = _only_weights(left, right, weights.tolist())
-    for index in reversed(_needed(left, right, only)):
-        weight = only[index]
-        if weight is not None:
-            children[index] = ensemble.leaf(weight, target)
-            continue
-        feature = features[index]
-        children[index] = ensemble.split(
-            feature if positions is None else positions[feature],
-            Mode.LTE,
-            thresholds[index],
-            children[left[index]],
-            children[right[index]],
-            nan_is_true=bool(missing_left[index]),
-        )
-    ensemble.add(children[0])
+    if only[0] is not None:
+        ensemble.add(ensemble.leaf(only[0], target))
+        return
+    needed = _needed(left, right, only)
+    is_leaf = np.array([only[index] is not None for index in needed])
+    splits, leaves = np.array(needed)[~is_leaf], np.array(needed)[is_leaf]
+    place = np.zeros(len(left), np.intp)
+    place[splits], place[leaves] = np.arange(len(splits)), np.arange(len(leaves))
+    children = np.column_stack([tree.children_left[splits], tree.children_right[splits]])
+    features = tree.feature[splits]
+    grown = Grown(
+        features=features if positions is None else np.asarray(positions)[features],
+        thresholds=last_left(tree.threshold[splits]),
+        nan_is_true=tree.missing_go_to_left[splits] != 0,
+        children=place[children],
+        is_leaf=np.isin(children, leaves),
+        weights=np.array([only[index] for index in leaves]),
+        depth=int(tree.compute_node_depths()[splits].max()),
+    )
+    ensemble.graft(grown, target)
 
 
 def _only_weights(
