@@ -18,7 +18,7 @@ import numpy as np
 from mlembed.errors import DataError
 from mlembed.training import rejects as rejected_rows
 from mlembed.training.coded import Columns, Texts
-from mlembed.training.fetching import fetch, fetch_labels, good_rows
+from mlembed.training.fetching import fetch, fetch_doubles, good_rows
 from mlembed.training.judging import judge
 from mlembed.training.sources import opened
 
@@ -132,7 +132,7 @@ def read(
         dataset = Dataset(
             kind=label.kind,
             columns=Columns(held),
-            y=fetch_labels(source, good),
+            y=fetch_doubles(source, "y", good),
             extra=Columns(known),
             n_read=source.n_rows,
             n_rejected=n_rejected,

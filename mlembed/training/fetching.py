@@ -28,21 +28,16 @@ def good_rows(source: Source) -> NDArray[np.bool_]:
 
 
 def fetch(source: Source, name: str, good: NDArray[np.bool_]) -> NDArray[Any] | Texts:
-    """Return the column *name* of `valued` in the *good* rows, in the table's order."""
-    query = rules.query({name: name}, "valued")
-    ((_, kind, *_),) = source.connection.execute(f"DESCRIBE {query}").fetchall()
-    if kind == "VARCHAR":
+    """Return the values of the view *name* in the *good* rows, in the table's order."""
+    kinds = source.connection.execute(f"DESCRIBE {name}").fetchall()
+    if kinds[1][1] == "VARCHAR":
         return _texts(source, name, good)
-    return _doubles(source, rules.query({"n": "n", "v": name}, "valued"), good)
+    return fetch_doubles(source, name, good)
 
 
-def fetch_labels(source: Source, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the labels of the *good* rows, in the table's order."""
-    return _doubles(source, rules.query({"n": "n", "v": "y"}, "labelled"), good)
-
-
-def _doubles(source: Source, query: str, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    found = source.connection.execute(query).fetchnumpy()
+def fetch_doubles(source: Source, name: str, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the numbers of the view *name* in the *good* rows, in the table's order."""
+    found = source.connection.execute(rules.query({"n": "n", "v": "v"}, name)).fetchnumpy()
     given: Any = found.pop("v")
     values = np.ma.filled(given.astype(np.float64, copy=False), np.nan)
     placed = np.full(len(good), np.nan)
@@ -51,22 +46,21 @@ def _doubles(source: Source, query: str, good: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _texts(source: Source, name: str, good: NDArray[np.bool_]) -> Texts:
+    """Number the different texts, so that each is read and cleaned once."""
     run = source.connection.execute
-    different = rules.query({"v": f"DISTINCT {name}"}, f"valued WHERE {name} IS NOT NULL")
-    numbered = {"code": "CAST(row_number() OVER () - 1 AS INTEGER)", "v": "v"}
-    run(
-        f"CREATE TABLE texts_{name} AS {rules.query(numbered, f'({different} ORDER BY v)')}"
-    ).fetchall()
-    texts = [text for (text,) in run(f"SELECT v FROM texts_{name} ORDER BY code").fetchall()]  # noqa: S608  names are made in this package
-    joined = f"valued LEFT JOIN texts_{name} t ON t.v = {name}"
-    codes = {"n": "n", "code": "coalesce(code, -1)"}
-    found = run(rules.query(codes, joined)).fetchnumpy()
-    run(f"DROP TABLE texts_{name}").fetchall()
+    read = rules.query({"c": "c", "v": "v"}, f"{name}_texts WHERE v IS NOT NULL")
+    code = {"c": "c", "v": "v", "code": "CAST(dense_rank() OVER (ORDER BY v) - 1 AS INTEGER)"}
+    run(f"CREATE TABLE known AS {rules.query(code, f'({read})')}").fetchall()
+    different = rules.query({"code": "code", "v": "any_value(v)"}, "known GROUP BY ALL")
+    texts = [text for _, text in run(f"{different} ORDER BY code").fetchall()]
+    joined = f"{name}_cells a LEFT JOIN known b ON b.c = a.c"
+    found = run(rules.query({"n": "n", "code": "coalesce(code, -1)"}, joined)).fetchnumpy()
+    run("DROP TABLE known").fetchall()
     placed = np.full(len(good), -1, dtype=np.int32)
     placed[_places(found)] = found["code"]
-    known = np.empty(len(texts), dtype=object)
-    known[:] = texts
-    return Texts(placed if good.all() else placed[good], known)
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return Texts(placed if good.all() else placed[good], array)
 
 
 def _places(found: dict[str, Any]) -> NDArray[np.intp]:

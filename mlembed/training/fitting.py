@@ -14,10 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mlembed.errors import DataError
 from mlembed.monitoring.metrics import METRICS
-from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
-from mlembed.serving.tables import encode_columns
 from mlembed.training import lowering
+from mlembed.training.matrix import encode_dataset, run_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,10 +80,10 @@ def prepare_table(trainer: Trainer, columns: tuple[Column, ...], table: Dataset)
         SchemaError: If a row does not fit the columns.
     """
     names = trainer.feature_names
-    x, _ = encode_columns(Encoder(f"{trainer.name} (training data)", columns), table.columns)
+    x = encode_dataset(f"{trainer.name} (training data)", columns, table)
     graph = lowering.lower_features(columns, trainer.transforms, names)
     features_model = lowering.serialize(graph)
-    features = Session(features_model).run_matrix(x).reshape(len(x), -1)
+    features = run_features(Session(features_model), x)
     return Prepared(
         columns=columns,
         specs=lowering.feature_specs(columns, trainer.transforms, names),

@@ -36,9 +36,10 @@ def judge(
 ) -> Classes:
     """Make the views and the table by which rows are read.
 
-    The view `valued` has `n`, `v0`, ... (columns) and `e0`, ... (extra); `labelled` has `n` and `y`;
-    the table `faults` has `n` and `reason` of the rows to set aside. Rows stay where they are: what
-    is read of ten million of them is a column at a time. Extra columns are doubles where all their values are
+    The table `faults` has `n` and `reason` of the rows to set aside. Each of `v0`, ... (columns),
+    `y` (the label) and `e0`, ... (extra) is a view: `n` and the value `v`; of a text `v0_cells` has
+    `n` and the raw cell `c`, and `v0_texts` the different cells with their values. So rows stay
+    where they are, and what is read of ten million of them is a column at a time. Extra columns are doubles where all their values are
     numbers or times, and text otherwise.
 
     Args:
@@ -68,12 +69,14 @@ def judge(
     fields["y"] = cells.of_label(label) if label is not None else _Field("NULL::DOUBLE", ())
     for i, name in enumerate(extra):
         fields[f"e{i}"] = (
-            _Field(fields[values[name]].sql, ())
+            _Field(fields[values[name]].sql, (), fields[values[name]].x)
             if name in values
             else cells.of_extra(name, f"e{i}")
         )
     problems = [problem for field in fields.values() for problem in field.problems]
     problems += [cells.missing(name) for name in (*extra, *cleaning.unique)]
+    for name, field in fields.items():
+        cells.show(name, field, "classes" if name == "y" and _is_classified(label) else "")
     _write(cells, {name: field.sql for name, field in fields.items()}, problems, label)
     if cleaning.unique:
         keys = [values.get(name, f"x{positions[name]}") for name in cleaning.unique]
@@ -85,6 +88,7 @@ def judge(
 class _Field:
     sql: str
     problems: Sequence[Problem]
+    x: str = ""
 
 
 class _Cells:
@@ -107,6 +111,23 @@ class _Cells:
     def x(self, name: str) -> str:
         """Return the cell of *name*."""
         return f"x{self._positions[name]}"
+
+    def show(self, name: str, field: _Field, classes: str = "") -> None:
+        """Make the views of *field*; only its own column is read by them."""
+        if not field.x:
+            return
+        run, c = self.source.connection.execute, f"c{field.x[1:]}"
+        own = {"n": "n", field.x: self._cells[field.x]}
+        source = f"({rules.query(own, 'raw')})"
+        if classes:
+            source += f" LEFT JOIN classes ON classes.x = CAST({field.x} AS VARCHAR)"
+        run(f"CREATE VIEW {name} AS {rules.query({'n': 'n', 'v': field.sql}, source)}").fetchall()
+        different = rules.query({c: f"DISTINCT {c}"}, "raw")
+        read = rules.query({"c": c, field.x: self._cells[field.x]}, f"({different})")
+        texts = rules.query({"c": "c", "v": field.sql}, f"({read})")
+        if not classes:
+            run(f"CREATE VIEW {name}_texts AS {texts}").fetchall()
+            run(f"CREATE VIEW {name}_cells AS {rules.query({'n': 'n', 'c': c}, 'raw')}").fetchall()
 
     def require(self, families: Mapping[str, tuple[Family, ...]]) -> None:
         """Refuse columns that hold another kind of values; one without values fits everywhere."""
@@ -141,7 +162,7 @@ class _Cells:
         """Return how a column of the record is read, as *v*."""
         x, name = self.x(column.name), column.name
         problems = [(when, f"'{name}' {what}") for when, what in rules.problems(column, x, v)]
-        return _Field(rules.value(column, x, self._kinds[name]), problems)
+        return _Field(rules.value(column, x, self._kinds[name]), problems, x)
 
     def of_label(self, label: Binary | Regression) -> _Field:
         """Return how the label is read, as `y`."""
@@ -149,21 +170,26 @@ class _Cells:
         missing = (f"{x} IS NULL", "label is missing")
         unreadable = f"{x} IS NOT NULL AND y IS NULL"
         if label.kind == "binary":
-            return _Field("classes.y", [missing, (unreadable, "label is neither class")])
+            return _Field("classes.y", [missing, (unreadable, "label is neither class")], x)
         return _Field(
             rules.number(x, self._kinds[label.column]),
             [missing, (unreadable, "label is not a number"), _infinite("y", "label")],
+            x,
         )
 
     def of_extra(self, name: str, e: str) -> _Field:
         """Return how a column that a split needs is read, as *e*."""
         x, kind = self.x(name), self._kinds[name]
         if kind != "text":
-            return _Field(f"CAST({x} AS DOUBLE)", [_infinite(e, f"'{name}'")])
+            return _Field(f"CAST({x} AS DOUBLE)", [_infinite(e, f"'{name}'")], x)
         for read in (rules.number(x, kind), rules.time(x, kind)):
             if not self.count(f"count(*) FILTER ({x} IS NOT NULL AND {read} IS NULL)"):
-                return _Field(read, [_infinite(e, f"'{name}'")])
-        return _Field(x, [])
+                return _Field(read, [_infinite(e, f"'{name}'")], x)
+        return _Field(x, [], x)
+
+
+def _is_classified(label: Binary | Regression | None) -> bool:
+    return label is not None and label.kind == "binary"
 
 
 def _infinite(value: str, name: str) -> Problem:
@@ -198,26 +224,20 @@ def _write(
     problems: list[Problem],
     label: Binary | Regression | None,
 ) -> None:
-    """Make `valued`, `labelled`, `judged` and `faults` of `cleaned`."""
-    run = cells.source.connection.execute
-    is_classified = label is not None and label.kind == "binary"
-    own = {name: sql for name, sql in fields.items() if name != "y" or not is_classified}
-    kept = {name: name for name in ("n", "problem", *cells.names)}
-    run(f"CREATE VIEW valued AS {rules.query(kept | own, 'cleaned')}").fetchall()
-    joined = "valued"
-    if label is not None and is_classified:
+    """Make the view `judged` and the table `faults` of `cleaned`."""
+    joined = "cleaned"
+    if label is not None and _is_classified(label):
         joined += f" LEFT JOIN classes ON classes.x = CAST({cells.x(label.column)} AS VARCHAR)"
-    labelled = rules.query({"n": "n", "y": fields["y"] if is_classified else "y"}, joined)
-    run(f"CREATE VIEW labelled AS {labelled}").fetchall()
+    kept = {name: name for name in ("n", "problem", *cells.names)}
+    read = rules.query(kept | fields, joined)
     cases = ", ".join(
         f"CASE WHEN {when} THEN {rules.literal(what)} END" for when, what in dict.fromkeys(problems)
     )
     reason = {"reason": f"coalesce(problem, concat_ws('; ', {cases}))"}
-    names = {name: name for name in ("n", "problem", *cells.names, *fields)}
-    read = rules.query(names | ({"y": fields["y"]} if is_classified else {}), joined)
-    names.pop("problem")
-    run(f"CREATE VIEW judged AS {rules.query(names | reason, f'({read})')}").fetchall()
+    names = {name: name for name in ("n", *cells.names, *fields)}
     faults = rules.query({"n": "n", "reason": "reason"}, "judged WHERE reason <> ''")
+    run = cells.source.connection.execute
+    run(f"CREATE VIEW judged AS {rules.query(names | reason, f'({read})')}").fetchall()
     run(f"CREATE TABLE faults AS {faults}").fetchall()
 
 

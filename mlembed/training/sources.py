@@ -187,6 +187,7 @@ def _connect(paths: Sequence[Path], timezone: str) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": "false",
         }
     )
+    connection.execute("SET enable_progress_bar = false")  # it would write into the host's output
     try:
         connection.execute("SET TimeZone = ?", [timezone])
     except duckdb.Error as error:

@@ -1,7 +1,7 @@
 """Measure what mlembed promises of its speed, on this machine.
 
     python -m tests.benchmarks [calls] [batches] [lowering] [start] [registry] [trouble] [soak]
-        [others] [--short] [--json]
+        [data] [others] [--short] [--json]
 
 All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
@@ -13,6 +13,7 @@ import argparse
 import sys
 
 from .calls import batches, calls
+from .data import data
 from .lowering import lowering
 from .others import others
 from .registry import registry
@@ -21,7 +22,7 @@ from .soak import soak
 from .start import start
 from .trouble import trouble
 
-RUNS = (calls, batches, lowering, start, registry, trouble, soak, others)
+RUNS = (calls, batches, lowering, start, registry, trouble, soak, data, others)
 ALL = {run.__name__: run for run in RUNS}
 
 
