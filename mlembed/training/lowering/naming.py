@@ -17,6 +17,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
@@ -25,6 +26,7 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 
 from mlembed.errors import LoweringError
@@ -39,6 +41,7 @@ Known: TypeAlias = "tuple[FeatureSpec, ...] | None"
 _KEEP_COLUMNS = (
     Binarizer,
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
@@ -47,6 +50,7 @@ _KEEP_COLUMNS = (
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 _CATEGORIES = ("object", "category", "str", "string", "<class 'object'>", "<class 'str'>")
 _NUMBERS = (
@@ -252,6 +256,9 @@ def _output(step: Any, known: Known) -> Known:
         return None
     if type(step) is SimpleImputer:
         return known if step.keep_empty_features and not step.add_indicator else None
-    if type(step) in _KEEP_COLUMNS:
+    in_place = getattr(step, "encode", "ordinal") == "ordinal" and (
+        getattr(step, "target_type", "binary") in ("binary", "continuous")
+    )
+    if type(step) in _KEEP_COLUMNS and in_place:
         return tuple(FeatureSpec(spec.name) for spec in known)
     return None

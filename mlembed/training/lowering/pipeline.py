@@ -9,6 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from mlembed.errors import LoweringError
 from mlembed.training.lowering import registry
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from mlembed.training.lowering.graph import Builder
 
+# Settings of steps that make their output dense.
+_DENSE = {"sparse_threshold": 0, "sparse_output": False}
 _Lowered = tuple[str, tuple[FeatureSpec, ...]]
 
 
@@ -68,7 +71,25 @@ def _check_options(pipeline: Pipeline) -> None:
 
 
 def _prepare(pipeline: Pipeline, specs: Sequence[FeatureSpec]) -> Pipeline:
-    return resolve_estimator(pipeline, tuple(specs))
+    prepared = resolve_estimator(pipeline, tuple(specs))
+    if not get_tags(_flat(prepared)[-1]).input_tags.sparse:
+        _make_dense(prepared)
+    return prepared
+
+
+def _make_dense(pipeline: Pipeline) -> None:
+    """Make every step's output dense, for an estimator that takes no other.
+
+    Whether a ColumnTransformer's is depends on how many zeros the data have.
+    """
+    changed: dict[str, Any] = {}
+    for name, value in pipeline.get_params().items():
+        setting = name.rpartition("__")[2]
+        if setting in _DENSE and value != _DENSE[setting]:
+            changed[name] = _DENSE[setting]
+        elif setting == "encode" and value == "onehot":
+            changed[name] = "onehot-dense"
+    pipeline.set_params(**changed)
 
 
 def _prepare_steps(pipeline: Pipeline, specs: Sequence[FeatureSpec]) -> Pipeline:

@@ -1,0 +1,91 @@
+"""Thresholds of trees are followed back to the features that were asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    StandardScaler,
+)
+
+from mlembed.training import lowering
+from training.lowering.agreement import estimator_scores, graph_scores
+from training.lowering.transforming import (
+    SPECS,
+    distance,
+    fit,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+from training.lowering.candidates import FILLED, FINAL, target
+
+
+def test_splits_are_followed_back() -> None:
+    """A threshold behind scalers, imputers and chosen columns is one of the original feature."""
+    x = table(0)[:, :8]
+    specs = SPECS[:8]
+    logs = make_pipeline(FunctionTransformer(np.log1p), StandardScaler())
+    union = FeatureUnion([("x", MinMaxScaler()), ("y", logs)], transformer_weights={"y": 2.0})
+    encode = ColumnTransformer(
+        [
+            ("c", union, ["id24"]),
+            ("a", FILLED, ["gain", "age"]),
+            ("b", "passthrough", ["id31"]),
+        ],
+        transformer_weights={"b": 2.0},
+    )
+    fitted = fit(lowering.prepare(make_pipeline(encode, FINAL), specs), x, target(table(0)))
+    splits = lowering.split_values(fitted, specs)
+
+    assert set(splits) <= {"gain", "age", "id24"}
+    assert "age" in splits
+    for name, values in splits.items():
+        assert _changes(fitted, x, specs, name, values), name
+
+
+def _changes(fitted: Any, x: Any, specs: Sequence[Any], name: str, values: Sequence[float]) -> bool:
+    """Tell whether the score of some row changes within the neighbourhood of a threshold."""
+    position = [spec.name for spec in specs].index(name)
+    rows = np.repeat(x[:20], len(values), axis=0)
+    rows[:, position] = np.tile(values, 20)
+    scores = fitted.predict_proba(rows)[:, 1].reshape(20, -1)
+    return bool((np.diff(scores, axis=1) != 0).any())
+
+
+@pytest.mark.parametrize(
+    ("steps", "followed"),
+    [
+        ([VarianceThreshold(), "passthrough"], {"age", "gain"}),
+        ([FunctionTransformer(np.sqrt), StandardScaler()], {"age", "gain"}),
+        ([FunctionTransformer(np.abs)], set()),
+        ([SimpleImputer(missing_values=-1)], set()),
+        ([SimpleImputer(add_indicator=True)], {"age", "gain"}),
+        ([PCA(2)], set()),
+    ],
+    ids=repr,
+)
+def test_splits_are_followed_through_rising_steps_alone(
+    steps: list[Any], followed: set[str]
+) -> None:
+    """What goes up and down, or mixes features, has no threshold on one of them."""
+    x = np.abs(table(0, missing=0.0)[:, :2]) + 1
+    y = ((x[:, 0] > 40) ^ (x[:, 1] > 60)).astype(int)
+    fitted = make_pipeline(*steps, FINAL).fit(x, y)
+
+    splits = lowering.split_values(fitted, SPECS[:2])
+
+    assert set(splits) == followed
+    new = np.abs(table(1, missing=0.0)[:, :2]) + 1
+    near = [graph_scores(fitted, new, SPECS[:2]), estimator_scores(fitted, new)]
+    assert distance(*near) <= 1e-9
