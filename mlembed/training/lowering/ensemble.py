@@ -48,7 +48,7 @@ class Child(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Grown:
-    """A whole tree of comparisons `<=`, as arrays; its first split is the root.
+    """A whole tree of comparisons `<=`, as arrays; children before their parents.
 
     Attributes:
         features: Feature of each split, `(n_splits,)`.
@@ -151,8 +151,8 @@ class Ensemble:
         Raises:
             LoweringError: If a host could not load a tree so deep.
         """
-        root, n_splits = len(self._features), len(tree.features)
-        starts = np.where(tree.is_leaf, len(self._weights), root)
+        n_splits = len(tree.features)
+        starts = np.where(tree.is_leaf, len(self._weights), len(self._features))
         for side in range(2):
             self._children[side].extend((tree.children + starts)[:, side].tolist())
             self._are_leaves[side].extend(tree.is_leaf[:, side].astype(int).tolist())
@@ -163,7 +163,7 @@ class Ensemble:
         self._depths.extend([tree.depth] * n_splits)
         self._weights.extend(tree.weights.tolist())
         self._targets.extend([target] * len(tree.weights))
-        self.add(Child(root, is_leaf=False))
+        self.add(Child(len(self._features) - 1, is_leaf=False))
 
     def add(self, root: Child) -> None:
         """Add the tree under *root* to the sum.

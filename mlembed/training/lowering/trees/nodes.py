@@ -65,7 +65,7 @@ def plant(
     if only[0] is not None:
         ensemble.add(ensemble.leaf(only[0], target))
         return
-    needed = _needed(left, right, only)
+    needed = _needed(left, right, only)[::-1]
     is_leaf = np.array([only[index] is not None for index in needed])
     splits, leaves = np.array(needed)[~is_leaf], np.array(needed)[is_leaf]
     place = np.zeros(len(left), np.intp)
