@@ -9,7 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from mlembed.training.progress import Progress as StepProgress
 
 _WIDTH = 120
+_QUIET_SECONDS = 10.0
 # Escapes and returns, and what turns the direction of writing; lines and tabs may be.
 _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -75,14 +83,22 @@ def progress() -> StepProgress:
 
 
 class _Lines:
-    """One line a finished step, for logs."""
+    """One line a finished step, for logs, and one now and then in a long one."""
 
     def __init__(self) -> None:
         self._step = ""
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
 
     def begin(self, step: str, number: int, total: int) -> None:
         self._step, self._start = f"[{number}/{total}] {step}", time.monotonic()
+        self._told = self._start
+
+    def advance(self, done: int, total: int, detail: str) -> None:
+        if time.monotonic() - self._told < _QUIET_SECONDS:
+            return
+        self._told = time.monotonic()
+        sys.stderr.write(f"{self._step}: {done}/{total} {detail}\n")
+        sys.stderr.flush()
 
     def end(self, detail: str) -> None:
         seconds = time.monotonic() - self._start
@@ -104,6 +120,7 @@ class _Bar:
             transient=True,
         )
         self._task = self._progress.add_task("", total=1)
+        self._part: TaskID | None = None
         self._step = ""
         self._start = time.monotonic()
 
@@ -112,11 +129,21 @@ class _Bar:
         self._progress.update(self._task, description=step, total=total, completed=number - 1)
         self._progress.start()
 
+    def advance(self, done: int, total: int, detail: str) -> None:
+        if self._part is None:
+            self._part = self._progress.add_task("", total=total)
+        self._progress.update(
+            self._part, description=f"  {printable(detail)}", completed=done, total=total
+        )
+
     def end(self, detail: str) -> None:
         seconds = time.monotonic() - self._start
         line = f"  {self._step}: {detail or 'done'} ({seconds:.1f} s)"
         self._progress.console.print(line, markup=False)
         self._progress.advance(self._task)
+        if self._part is not None:
+            self._progress.remove_task(self._part)
+            self._part = None
         self._progress.stop()
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mlembed.bundle.single import write_bundle
 from mlembed.cli.options import registry_of
 from mlembed.cli.output import say
-from mlembed.errors import SettingsError
-from mlembed.registry.pointer import parse_ref
+from mlembed.errors import NotFoundError, SettingsError
+from mlembed.registry.pointer import Ref, parse_ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,25 +31,43 @@ class Destination:
     Raises:
         SettingsError: If the options do not go together, or there is no registry.
         RegistryError: If the registry cannot be written.
+
+    Attributes:
+        store: The registry, or None.
+        next_version: The version to publish next; empty without a registry.
     """
 
     def __init__(
         self, name: str, registry: str, alias: str, output: Path | None, *, dry_run: bool
     ) -> None:
-        self._alias, self._output, self._dry_run = alias, output, dry_run
-        self._store: Registry | None = None
+        self._name, self._alias, self._output = name, alias, output
+        self._dry_run = dry_run
+        self.store: Registry | None = None
         try:
-            self._store = registry_of(registry)
+            self.store = registry_of(registry)
         except SettingsError:
             if registry or not (output or dry_run):
                 raise
-        if self._store is not None and not dry_run:
-            self._store.require_writable(name)
+        if self.store is not None and not dry_run:
+            self.store.require_writable(name)
         elif alias and not dry_run:
             raise SettingsError("--alias needs a registry: give --registry or MLEMBED_REGISTRY")
         if alias and not parse_ref(f"{name}@{alias}").is_alias:
             raise SettingsError("--alias takes a word such as 'champion', not a version")
-        self.next_version = self._store.next_version(name) if self._store is not None else ""
+        self.next_version = self.store.next_version(name) if self.store is not None else ""
+
+    def current(self, selector: str) -> Bundle | None:
+        """Return the model's bundle under the alias or version *selector*; None where it has none.
+
+        Raises:
+            RegistryError: If the registry cannot be read.
+        """
+        if self.store is None or not selector:
+            return None
+        try:
+            return self.store.fetch(self.store.resolve(Ref(self._name, selector)))
+        except NotFoundError:
+            return None
 
     def publish(self, bundle: Bundle, reason: str) -> dict[str, Any]:
         """Put *bundle* there; return what was done, for people and for JSON.
@@ -64,12 +82,12 @@ class Destination:
         if self._output is not None:
             write_bundle(bundle, self._output)
             result["output"] = str(self._output)
-        if self._store is not None:
-            self._store.publish(bundle)
-            result["registry"] = str(self._store)
+        if self.store is not None:
+            self.store.publish(bundle)
+            result["registry"] = str(self.store)
             if self._alias:
                 manifest = bundle.manifest
-                self._store.promote(manifest.name, self._alias, manifest.version, reason)
+                self.store.promote(manifest.name, self._alias, manifest.version, reason)
                 result["alias"] = self._alias
         return result
 

@@ -19,9 +19,9 @@ class Candidate:
 
     Attributes:
         bundle: The proven bundle.
-        metrics: Held-out metrics by name.
+        evaluation: How good it is on held-out rows; the bundle holds it too.
         proof: Evidence that graph and estimator agree.
-        contest: Validation metric of every candidate, by its name.
+        contest: Validation metric of every competitor, by its name.
         fitted: The estimator and its graphs.
         n_train: Rows it was fitted on.
         n_test: Rows it was measured on.
@@ -29,13 +29,18 @@ class Candidate:
     """
 
     bundle: Bundle
-    metrics: dict[str, float]
+    evaluation: Mapping[str, Any]
     proof: Proof
     contest: dict[str, float]
     fitted: Fitted
     n_train: int
     n_test: int
     rejected: Mapping[str, int]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Held-out metrics by name."""
+        return dict(self.evaluation["metrics"])
 
     def to_json(self) -> dict[str, Any]:
         """Describe the run in plain JSON types."""
@@ -49,6 +54,11 @@ class Candidate:
             "n_test": self.n_test,
             "rejected": dict(self.rejected),
             "metrics": self.metrics,
+            **{
+                key: self.evaluation[key]
+                for key in ("intervals", "threshold", "interval", "gates", "champion", "leakage")
+                if key in self.evaluation
+            },
             "contest": self.contest,
             "proof": self.proof.to_json(),
         }

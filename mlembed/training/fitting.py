@@ -1,4 +1,4 @@
-"""Compute the matrix, choose among the candidates and fit the winner.
+"""Compute the matrix, and fit estimators on it.
 
 The matrix is computed by running the ONNX graph of the features, never by other code.
 """
@@ -10,10 +10,11 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sklearn.base
+from sklearn.base import is_outlier_detector
 from sklearn.exceptions import ConvergenceWarning
 
-from mlembed.errors import DataError
-from mlembed.monitoring.metrics import METRICS
+from mlembed.errors import DataError, first_line
 from mlembed.serving.session import Session
 from mlembed.training import lowering
 from mlembed.training.matrix import encode_dataset, run_features
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlembed.columns import Column
+    from mlembed.training.competitors import Competitor
     from mlembed.training.dataset import Dataset
     from mlembed.training.lowering import FeatureSpec
     from mlembed.training.trainer import Trainer
+
+    Rows = NDArray[np.intp]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,11 @@ class Prepared:
     features: NDArray[np.float64]
     y: NDArray[np.float64]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the matrix."""
+        return tuple(spec.name for spec in self.specs)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitted:
@@ -57,8 +66,9 @@ class Fitted:
     Attributes:
         estimator: The fitted scikit-learn estimator.
         candidate: The estimator as it was declared.
-        name: Its class.
+        name: What the contest calls it.
         columns: The row's columns.
+        specs: The estimator's features.
         features_model: Bytes of the graph from row to features.
         model: Bytes of the graph from row to score.
         session: The loaded graph.
@@ -68,6 +78,7 @@ class Fitted:
     candidate: Any
     name: str
     columns: tuple[Column, ...]
+    specs: tuple[FeatureSpec, ...]
     features_model: bytes
     model: bytes
     session: Session
@@ -95,77 +106,85 @@ def prepare_table(trainer: Trainer, columns: tuple[Column, ...], table: Dataset)
     )
 
 
-def choose(trainer: Trainer, prepared: Prepared) -> tuple[Any, dict[str, float]]:
-    """Compare the candidates on rows held out from the training rows.
-
-    Returns:
-        The best candidate, unfitted, and each one's value of the trainer's metric.
-    """
-    names = _names(trainer.candidates)
-    if len(trainer.candidates) == 1:
-        return trainer.candidates[0], {}
-    fold = trainer.split.split(prepared.table)
-    metric = METRICS[trainer.metric]
-    contest = {}
-    for name, candidate in zip(names, trainer.candidates, strict=True):
-        estimator = _fit(trainer, candidate, prepared, fold.train)
-        scores = _scores(estimator, prepared.features[fold.test])
-        contest[name] = float(metric.of(prepared.y[fold.test], scores, trainer.label.threshold))
-    best = max(contest, key=lambda name: metric.sign * contest[name])
-    return trainer.candidates[names.index(best)], contest
-
-
-def fit(trainer: Trainer, candidate: Any, prepared: Prepared) -> Fitted:
-    """Fit *candidate* on all training rows and lower it.
+def finish(trainer: Trainer, competitor: Competitor, estimator: Any, prepared: Prepared) -> Fitted:
+    """Lower a fitted *estimator*.
 
     Raises:
         LoweringError: If it has no exact ONNX form.
-        DataError: If scikit-learn refuses the table.
     """
-    estimator = _fit(trainer, candidate, prepared, np.arange(len(prepared.y)))
-    graph = lowering.lower(estimator, prepared.columns, trainer.transforms, trainer.feature_names)
+    graph = lowering.lower(estimator, prepared.columns, trainer.transforms, prepared.names)
     model = lowering.serialize(graph)
     return Fitted(
         estimator=estimator,
-        candidate=candidate,
-        name=type(candidate).__name__,
+        candidate=competitor.estimator,
+        name=competitor.name,
         columns=prepared.columns,
+        specs=prepared.specs,
         features_model=prepared.features_model,
         model=model,
         session=Session(model),
     )
 
 
-def _fit(trainer: Trainer, candidate: Any, prepared: Prepared, rows: NDArray[np.intp]) -> Any:
-    estimator = lowering.prepare(candidate, prepared.specs)
-    seeds = {name: trainer.seed for name in estimator.get_params() if name.endswith("random_state")}
-    estimator.set_params(
-        **{name: seed for name, seed in seeds.items() if estimator.get_params()[name] is None}
+def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows | slice) -> Any:
+    """Fit a clone of *competitor*, with the declared seed.
+
+    Args:
+        trainer: The declaration.
+        competitor: Who is fitted; it stays as it is.
+        prepared: The training table.
+        rows: Its rows to fit on, `(n,)`.
+
+    Raises:
+        DataError: If scikit-learn refuses the table, or the fit does not converge.
+    """
+    declared = competitor.estimator
+    estimator = (
+        sklearn.base.clone(declared)
+        if competitor.role == "baseline"
+        else lowering.prepare(declared, prepared.specs)
     )
+    set_seed(estimator, trainer.seed)
     y = prepared.y[rows]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
             return estimator.fit(
-                prepared.features[rows], y.astype(np.int64) if trainer.label.kind == "binary" else y
+                prepared.features[rows], y if trainer.label.kind == "regression" else y.astype(int)
             )
     except ConvergenceWarning as warning:
         raise DataError(
-            f"{type(candidate).__name__} did not converge: raise its max_iter in the declaration"
+            f"{competitor.name} did not converge: raise its max_iter in the declaration"
         ) from warning
-    except ValueError as error:
-        raise DataError(f"{type(candidate).__name__} refuses the table: {error}") from error
+    except (ValueError, FloatingPointError) as error:
+        raise DataError(f"{competitor.name} refuses the table: {first_line(error)}") from error
 
 
-def _scores(estimator: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:
+def set_seed(estimator: Any, seed: int) -> None:
+    """Give *seed* to each `random_state` that was left open, at any depth."""
+    parameters = estimator.get_params()
+    open_ones = [
+        name
+        for name, value in parameters.items()
+        if value is None and name.rpartition("__")[2] == "random_state"
+    ]
+    estimator.set_params(**dict.fromkeys(open_ones, seed))
+
+
+def scores_of(estimator: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scores of a fitted *estimator*, by its own code.
+
+    Args:
+        estimator: A classifier, whose positive class is its second; a regressor; or one that finds
+            outliers, whose score is higher for what is stranger.
+        features: `(n_records, n_features)`.
+
+    Returns:
+        `(n_records,)`; `(n_records, n_classes)` where there are more than two classes.
+    """
     if hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(features)[:, 1], dtype=np.float64)
-    return np.asarray(estimator.predict(features), dtype=np.float64)
-
-
-def _names(candidates: Any) -> list[str]:
-    names: list[str] = []
-    for candidate in candidates:
-        name = type(candidate).__name__
-        names.append(f"{name} {names.count(name) + 1}" if name in names else name)
-    return names
+        odds = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+        return odds[:, 1] if odds.shape[1] == 2 else odds  # noqa: PLR2004  two classes: one score
+    if is_outlier_detector(estimator):
+        return -np.asarray(estimator.score_samples(features), dtype=np.float64)
+    return np.asarray(estimator.predict(features), dtype=np.float64).reshape(len(features))

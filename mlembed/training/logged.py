@@ -39,7 +39,8 @@ def table_of(
     """Return the rows to learn from and the time of each, oldest first.
 
     Rows without features (fallbacks), or whose outcome is no label, are left out. A `TimeSplit` by
-    a column the log does not have goes by the time of the prediction, a `GroupSplit` by its key.
+    a column the log does not have goes by the time of the prediction; a `GroupSplit`, and the
+    entity, by its key.
 
     Args:
         trainer: The declaration.
@@ -63,17 +64,19 @@ def table_of(
             "report outcomes with model.outcome(prediction.id, truth)"
         )
     raw = {name: values[rows] for name, values in log.features.items()}
-    for name in trainer.split.columns:
-        if name not in raw:
-            by_time = isinstance(trainer.split, TimeSplit)
-            raw[name] = log.time_ns[rows] / 1e9 if by_time else log.keys[rows]
+    split = trainer.held_out_by
+    by_time = isinstance(split, TimeSplit)
+    for name in trainer.extra:
+        if name not in raw and name in (*split.columns, trainer.entity):
+            by_key = name == trainer.entity or not by_time
+            raw[name] = log.keys[rows] if by_key else log.time_ns[rows] / 1e9
     raw |= {label.column: as_given(label, y), _ROW: np.arange(len(rows))}
     table = read(
         raw,
         trainer.columns,
         _plain(label),
         _AS_LOGGED,
-        extra=(*trainer.split.columns, _ROW),
+        extra=(*trainer.extra, _ROW),
     )
     kept = np.asarray(table.extra[_ROW], dtype=np.float64).astype(np.intp)
     return table, log.time_ns[rows][kept]

@@ -6,8 +6,11 @@ and reproduce its golden rows is never returned.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import functools
 import importlib.metadata
+import inspect
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,8 @@ import onnx
 import mlembed
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import Bundle, pack
-from mlembed.bundle.manifest import Manifest, Task
+from mlembed.bundle.manifest import Manifest
+from mlembed.bundle.task import Interval, Task
 from mlembed.serving.loading import Served, Serving
 from mlembed.settings import Settings
 from mlembed.telemetry.profiles import reference_profile
@@ -25,11 +29,13 @@ from mlembed.training.goldens import choose_golden
 from mlembed.training.lowering import split_values
 from mlembed.training.origin import origin
 from mlembed.training.proving import versions
+from mlembed.training.report.page import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlembed.bundle.golden import Golden
+    from mlembed.training.conformal import Band
     from mlembed.training.fitting import Fitted, Prepared
     from mlembed.training.proof import Proof
     from mlembed.training.trainer import Trainer
@@ -38,70 +44,90 @@ OLDEST_RUNTIME = "1.24"  # the first with double tree ensembles as they are lowe
 _LIBRARIES = ("duckdb",)
 
 
-def pack_candidate(
-    trainer: Trainer,
-    fitted: Fitted,
-    measured: Prepared,
-    *,
-    evaluation: Mapping[str, Any],
-    proof: Proof,
-    version: str,
-    provenance: Mapping[str, Any],
-) -> Bundle:
-    """Pack a proven estimator.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Packing:
+    """All that goes into a bundle.
 
-    Args:
-        trainer: The declaration.
+    Attributes:
+        trainer: The declaration, with the threshold that was chosen.
         fitted: The estimator and its graphs.
         measured: Rows held out of the fit.
-        evaluation: How good it is on them; see `describe`.
+        evaluation: How good it is on them; see `mlembed.training.measuring`.
         proof: Evidence that graph and estimator agree.
+        interval: Where the truth lies about the score of a quantity, or None.
         version: Version of the bundle.
         provenance: Facts for the manifest's training section.
-
-    Raises:
-        BundleError: If the name or version may not be published.
-        GoldenError: If the bundle does not reproduce its golden rows.
     """
-    graph = onnx.load_from_string(fitted.model)
-    manifest = Manifest(
-        name=trainer.name,
-        version=version,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        columns=fitted.columns,
-        transforms={name: item.to_json() for name, item in trainer.transforms.items()},
-        features=trainer.feature_names,
-        task=_task(trainer),
-        metrics=dict(evaluation["metrics"]),
-        training={
-            **provenance,
-            "estimator": fitted.name,
-            "parameters": _parameters(fitted.candidate),
-            "metric": trainer.metric,
-            "seed": trainer.seed,
-            "python": platform.python_version(),
-            **origin(),
-            "libraries": _libraries(fitted.estimator),
-        },
-        onnx={
-            "ir_version": graph.ir_version,
-            "opsets": {item.domain or "ai.onnx": item.version for item in graph.opset_import},
-        },
-        runtime={"onnxruntime": f">={OLDEST_RUNTIME}"},
-    )
-    reference = reference_profile(fitted.columns, measured.x, fitted.session.run_matrix(measured.x))
-    reference["metric"] = {"name": trainer.metric, "value": manifest.metrics[trainer.metric]}
-    files = {
-        "model.onnx": fitted.model,
-        "golden.json": _golden(manifest, fitted, measured).to_bytes(),
-        "reference.json": strictjson.dumps(reference),
-        "evaluation.json": strictjson.dumps(dict(evaluation)),
-        "proof.json": strictjson.dumps(proof.to_json()),
-        "card.md": write_card(trainer, manifest, evaluation, proof).encode(),
-    }
-    bundle = pack(manifest, files)
-    Served(bundle, Serving(Settings(log=False, log_features=False)))
-    return bundle
+
+    trainer: Trainer
+    fitted: Fitted
+    measured: Prepared
+    evaluation: Mapping[str, Any]
+    proof: Proof
+    interval: Band | None
+    version: str
+    provenance: Mapping[str, Any]
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself, its files not yet listed."""
+        trainer, fitted = self.trainer, self.fitted
+        graph = onnx.load_from_string(fitted.model)
+        about = (trainer.record.__doc__ or "").strip().partition("\n")[0]
+        return Manifest(
+            name=trainer.name,
+            version=self.version,
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            columns=fitted.columns,
+            transforms={name: item.to_json() for name, item in trainer.transforms.items()},
+            features=trainer.feature_names,
+            task=_task(trainer, self.interval),
+            metrics=dict(self.evaluation["metrics"]),
+            training={
+                **({"description": about} if about else {}),
+                **self.provenance,
+                "estimator": fitted.name,
+                "parameters": _parameters(fitted.candidate),
+                "metric": trainer.metric,
+                "seed": trainer.seed,
+                "python": platform.python_version(),
+                **origin(),
+                "libraries": _libraries(fitted.estimator),
+            },
+            onnx={
+                "ir_version": graph.ir_version,
+                "opsets": {item.domain or "ai.onnx": item.version for item in graph.opset_import},
+            },
+            runtime={"onnxruntime": f">={OLDEST_RUNTIME}"},
+        )
+
+    def report(self) -> str:
+        """Return the report, an HTML page."""
+        return write_report(self.manifest, self.evaluation, self.proof.to_json())
+
+    def bundle(self) -> Bundle:
+        """Pack, and put the bundle in service once.
+
+        Raises:
+            BundleError: If the name or version may not be published.
+            GoldenError: If the bundle does not reproduce its golden rows.
+        """
+        manifest, fitted, x = self.manifest, self.fitted, self.measured.x
+        proof = self.proof.to_json()
+        reference = reference_profile(fitted.columns, x, fitted.session.run_matrix(x))
+        metric = self.trainer.metric
+        reference["metric"] = {"name": metric, "value": manifest.metrics[metric]}
+        files = {
+            "model.onnx": fitted.model,
+            "golden.json": _golden(manifest, fitted, self.measured).to_bytes(),
+            "reference.json": strictjson.dumps(reference),
+            "evaluation.json": strictjson.dumps(dict(self.evaluation)),
+            "proof.json": strictjson.dumps(proof),
+            "card.md": write_card(manifest, self.evaluation, proof).encode(),
+        }
+        bundle = pack(manifest, files)
+        Served(bundle, Serving(Settings(log=False, log_features=False)))
+        return bundle
 
 
 def _golden(manifest: Manifest, fitted: Fitted, measured: Prepared) -> Golden:
@@ -120,10 +146,13 @@ def _libraries(estimator: Any) -> dict[str, str]:
     return {"mlembed": mlembed.__version__, **own, **versions(estimator)}
 
 
-def _task(trainer: Trainer) -> Task:
+def _task(trainer: Trainer, band: Band | None) -> Task:
     label = trainer.label
     if label.kind == "regression":
-        return Task(kind="regression", label=label.column, unit=label.unit)
+        told = None
+        if band is not None:
+            told = Interval(level=band.level, below=band.below, above=band.above)
+        return Task(kind="regression", label=label.column, unit=label.unit, interval=told)
     return Task(
         kind="binary",
         label=label.column,
@@ -135,13 +164,9 @@ def _task(trainer: Trainer) -> Task:
 
 def _parameters(candidate: Any) -> dict[str, str]:
     """Return the parameters that differ from the estimator's own defaults, as text."""
-    defaults = type(candidate)().get_params(deep=False) if _is_plain(candidate) else {}
+    defaults = inspect.signature(type(candidate).__init__).parameters
     return {
         name: repr(value)
         for name, value in candidate.get_params(deep=False).items()
-        if repr(value) != repr(defaults.get(name))
+        if name not in defaults or repr(value) != repr(defaults[name].default)
     }
-
-
-def _is_plain(candidate: Any) -> bool:
-    return not hasattr(candidate, "steps")

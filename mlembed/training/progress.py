@@ -15,6 +15,9 @@ class Progress(Protocol):
     def begin(self, step: str, number: int, total: int) -> None:
         """Hear that step *number* of *total*, from 1, begins."""
 
+    def advance(self, done: int, total: int, detail: str) -> None:
+        """Hear that *done* of *total* parts of the step are done, and what is known so far."""
+
     def end(self, detail: str) -> None:
         """Hear that the step is done, and what came of it."""
 
@@ -24,6 +27,9 @@ class Silent:
 
     def begin(self, step: str, number: int, total: int) -> None:
         """Ignore the beginning."""
+
+    def advance(self, done: int, total: int, detail: str) -> None:
+        """Ignore what is done."""
 
     def end(self, detail: str) -> None:
         """Ignore the end."""
@@ -55,3 +61,7 @@ class Steps:
         details: list[str] = []
         yield details
         self._progress.end(", ".join(details))
+
+    def advance(self, done: int, total: int, detail: str) -> None:
+        """Tell that *done* of *total* parts of the present step are done."""
+        self._progress.advance(done, total, detail)

@@ -17,13 +17,11 @@ from mlembed.monitoring.multiclass import aligned
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import compare
 from mlembed.registry.pointer import Ref
-from mlembed.serving.encoder import Encoder
-from mlembed.serving.session import Session
-from mlembed.serving.tables import encode_columns
+from mlembed.training.against import scores_by
 from mlembed.training.gate import CHALLENGER, Gate, Verdict
 from mlembed.training.logged import table_of
 from mlembed.training.progress import Steps
-from mlembed.training.trainer import N_STEPS
+from mlembed.training.run import N_STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,7 +184,7 @@ def _compare(
     trainer: Trainer, champion: Bundle, candidate: Candidate, heldout: Dataset, gate: Gate
 ) -> Comparison | None:
     try:
-        theirs = _scores(champion, heldout)
+        theirs = scores_by(champion, heldout)
     except SchemaError:
         return None
     if (classes := candidate.bundle.manifest.task.classes) and champion.manifest.task.classes:
@@ -194,21 +192,13 @@ def _compare(
     return compare(
         heldout.y,
         theirs,
-        _scores(candidate.bundle, heldout),
+        scores_by(candidate.bundle, heldout),
         trainer.metric,
         champion.manifest.task.threshold,
-        challenger_threshold=trainer.label.threshold,
+        challenger_threshold=candidate.bundle.manifest.task.threshold,
         resamples=gate.resamples,
         seed=trainer.seed,
     )
-
-
-def _scores(bundle: Bundle, table: Dataset) -> NDArray[np.float64]:
-    manifest = bundle.manifest
-    encoder = Encoder(manifest.title, manifest.columns)
-    given = {name: table.columns[name] for name in encoder.names if name in table.columns}
-    matrix, _ = encode_columns(encoder, given)
-    return Session(bundle.files["model.onnx"]).run_matrix(matrix)
 
 
 def _reason(comparison: Comparison | None, gate: Gate, *, passes: bool) -> str:

@@ -1,10 +1,7 @@
-"""From a table to a proven bundle, in one declared run.
+"""The declaration of how a model is made.
 
-    read -> clean -> split -> learn vocabularies -> compute features -> choose -> fit
-         -> lower -> prove -> evaluate -> pack
-
-Features are computed by the graph that will serve them, and nothing leaves this module
-without a proof that graph and estimator agree.
+A declaration is checked whole before any data is read: what cannot be trained, proved or served is
+refused by name, with all that is wrong in one message.
 """
 
 from __future__ import annotations
@@ -12,35 +9,34 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import is_classifier, is_regressor
-
-from mlembed.bundle.manifest import NAME_RULE, is_name, is_version
-from mlembed.errors import DeclarationError, GateError
-from mlembed.monitoring.metrics import DEFAULT_METRIC, METRICS
+from mlembed.monitoring.metrics import DEFAULT_METRIC
 from mlembed.record import columns_of
 from mlembed.training import lowering
-from mlembed.training.candidate import Candidate
+from mlembed.training.checks import Checks
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.dataset import Dataset, read
-from mlembed.training.evaluation import describe
-from mlembed.training.fitting import Fitted, Prepared, choose, fit, prepare_table
-from mlembed.training.packing import pack_candidate
-from mlembed.training.progress import Steps
-from mlembed.training.proof import Proof, estimator_scores, prove
-from mlembed.training.vocabulary import learn
+from mlembed.training.declaring import require_sound
+from mlembed.training.gates import Gates
+from mlembed.training.screening import Leakage
+from mlembed.training.splits import default_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mlembed.bundle.bundle import Bundle
     from mlembed.columns import Column
     from mlembed.features import Transform
     from mlembed.record import Record
+    from mlembed.training.calibrating import Method
+    from mlembed.training.candidate import Candidate
+    from mlembed.training.conformal import Interval
+    from mlembed.training.folds import Fold
     from mlembed.training.labels import Binary, Regression
-    from mlembed.training.progress import Progress
+    from mlembed.training.progress import Progress, Steps
     from mlembed.training.splits import Split
-
-N_STEPS = 7
+    from mlembed.training.threshold import Rule
+    from mlembed.training.tuning import Tuning
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +47,32 @@ class Trainer:
         name: Name of the model.
         record: The record class that the host imports too.
         label: What is predicted: `Binary` or `Regression`.
-        candidates: Unfitted scikit-learn estimators that compete.
-        split: How rows are held out: `TimeSplit`, `GroupSplit` or `RandomSplit`.
+        candidates: Unfitted scikit-learn, LightGBM or XGBoost estimators, or pipelines, that
+            compete; a linear model and a trivial baseline are always there.
+        split: How rows are held out: `TimeSplit`, `GroupSplit` or `RandomSplit`; by default in the
+            time of the record's one timestamp.
+        data: The table, where the command line names none: a path, a `Table` of joined sources or
+            a `Query`.
         transforms: Declared features by name.
         features: Features to use; by default every column but timestamps, and every transform.
         cleaning: Rules for raw tables.
-        metric: Picks among the candidates; `roc_auc` for a binary label, `mae` for a quantity.
-        floor: Worst held-out value of the metric that may be published, or None.
+        checks: What the table must hold to be trained on.
+        leakage: What is done about columns that seem to know the label.
+        metric: Picks among the candidates; `roc_auc` for a binary label, `mae` for a quantity,
+            `error` for several classes.
+        baseline: Column that a model must beat, such as the demand of a week before; by default
+            the constant that is best for the metric.
+        folds: Folds of the training rows on which the candidates compete.
+        tuning: How the settings of the candidates are searched, or None.
+        calibration: `sigmoid`, `isotonic` or `temperature`, on later rows; or None.
+        threshold: Rule that chooses the threshold on later rows: `ByCost`, `ByCapacity`,
+            `ByPrecision` or `ByRecall`; by default it is the label's.
+        interval: Interval about the score of a quantity that holds the truth as often as told.
+        settling_share: Share of the training rows, the newest by the split, that calibration,
+            threshold and interval are settled on, where there are any.
+        entity: Column that names whom rows are about; they are drawn together when luck is judged.
+        slices: Columns by which the metric is shown; by default those with the worst slices.
+        gates: What must be shown before anything is published.
         abstain: Closed band of scores in which the model gives no label, or None.
         version: Version to publish; the next minor version by default.
         seed: Seed of everything random.
@@ -67,12 +82,24 @@ class Trainer:
     record: type[Record]
     label: Binary | Regression
     candidates: Sequence[Any]
-    split: Split
+    split: Split | None = None
+    data: Any = None
     transforms: Mapping[str, Transform] = dataclasses.field(default_factory=dict)
     features: Sequence[str] | None = None
     cleaning: Cleaning = dataclasses.field(default_factory=Cleaning)
+    checks: Checks = dataclasses.field(default_factory=Checks)
+    leakage: Leakage = dataclasses.field(default_factory=Leakage)
     metric: str = ""
-    floor: float | None = None
+    baseline: str = ""
+    folds: int = 3
+    tuning: Tuning | None = None
+    calibration: Method | None = None
+    threshold: Rule | None = None
+    interval: Interval | None = None
+    settling_share: float = 0.2
+    entity: str = ""
+    slices: Sequence[str] = ()
+    gates: Gates = dataclasses.field(default_factory=Gates)
     abstain: tuple[float, float] | None = None
     version: str = ""
     seed: int = 0
@@ -80,9 +107,7 @@ class Trainer:
     def __post_init__(self) -> None:
         if not self.metric:
             object.__setattr__(self, "metric", DEFAULT_METRIC[self.label.kind])
-        problems = list(_problems(self))
-        if problems:
-            raise DeclarationError(f"Trainer '{self.name}': {'; '.join(problems)}")
+        require_sound(self)
         for candidate in self.candidates:
             lowering.check(candidate)
         lowering.feature_specs(self.columns, self.transforms, self.feature_names)
@@ -101,166 +126,77 @@ class Trainer:
         made = [f for name, item in self.transforms.items() for f in item.feature_names(name)]
         return (*raw, *made)
 
+    @property
+    def held_out_by(self) -> Split:
+        """How rows are held out.
+
+        Raises:
+            DeclarationError: If none was declared and the record has not just one timestamp.
+        """
+        return self.split or default_split(self.columns)
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """Columns of the table that are needed beside the record and the label."""
+        rule = self.threshold.columns if self.threshold is not None else ()
+        known = self.leakage.known_at.values()
+        named = (*self.held_out_by.columns, self.entity, *rule, *known)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def validation(self, table: Dataset) -> tuple[Fold, ...]:
+        """Return the folds of the training rows *table* on which the candidates compete."""
+        split = self.held_out_by
+        return (split.split(table),) if self.folds == 1 else split.folds(table, self.folds)
+
     def read(self, data: Any, *, rejects: Path | None = None) -> Dataset:
         """Read and clean a table.
 
         Args:
-            data: Path of a CSV or Parquet file, or a frame or mapping of columns.
+            data: Path of a CSV, JSON or Parquet file, a `Table` or `Query`, or a frame or mapping
+                of columns.
             rejects: Where rows that break a rule are set aside, with the reason of each.
 
         Raises:
             DataError: If the table cannot be trained on.
         """
         return read(
-            data,
-            self.columns,
-            self.label,
-            self.cleaning,
-            rejects=rejects,
-            extra=self.split.columns,
+            data, self.columns, self.label, self.cleaning, rejects=rejects, extra=self.extra
         )
 
-    def train(
+    def train(  # noqa: PLR0913  all that one run may be told
         self,
-        data: Any,
+        data: Any = None,
         *,
         test: Any = None,
         version: str = "",
         rejects: Path | None = None,
+        champion: Bundle | None = None,
+        report: Path | None = None,
+        study: Path | None = None,
         progress: Progress | Steps | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Candidate:
         """Train on *data* and return a proven bundle.
 
         Args:
-            data: As for `read`; or a Dataset.
+            data: As for `read`, or a Dataset; by default what the declaration names.
             test: A table of its own to measure on; by default the split holds rows out.
             version: Version of the bundle, where the declaration names none.
             rejects: Where rejected rows are set aside.
+            champion: What serves now: compared on the held-out rows, and its training table with
+                this one.
+            report: File for the report, an HTML page; written even where a gate fails.
+            study: Journal file of the tuning, so that it can be resumed and shared.
             progress: Hears of every step.
             provenance: Facts to keep in the manifest's training section.
 
         Raises:
             DataError: If the table cannot be trained on.
             ProofError: If graph and estimator disagree.
-            GateError: If the floor is not reached.
+            GateError: If a gate is not passed.
         """
-        steps = Steps.of(progress, N_STEPS)
-        with steps.step("read and clean") as say:
-            table = data if isinstance(data, Dataset) else self.read(data, rejects=rejects)
-            heldout = self._heldout(test)
-            say.append(_counts(table))
-        with steps.step("split") as say:
-            rejected = table.reasons
-            if heldout is None:
-                fold = self.split.split(table)
-                table, heldout = table.take(fold.train), table.take(fold.test)
-            say.append(f"{len(table.y):,} rows to train on, {len(heldout.y):,} to measure on")
-        with steps.step("compute features") as say:
-            columns = learn(self.columns, table)
-            prepared = prepare_table(self, columns, table)
-            measured = prepare_table(self, columns, heldout)
-            say.append(f"{len(prepared.specs)} features by the graph that will serve them")
-        with steps.step("choose") as say:
-            estimator, contest = choose(self, prepared)
-            say.append(_contest(contest, self.metric))
-        with steps.step("fit") as say:
-            fitted = fit(self, estimator, prepared)
-            say.append(fitted.name)
-        with steps.step("prove") as say:
-            proof = self._prove(fitted, measured)
-            say.append(f"{proof.n_rows:,} rows agree to {proof.max_abs_error:.1e}")
-        with steps.step("measure and pack") as say:
-            scores = fitted.session.run_matrix(measured.x)
-            evaluation = describe(self, measured.y, scores, contest)
-            metrics = evaluation["metrics"]
-            self._check_floor(metrics)
-            bundle = pack_candidate(
-                self,
-                fitted,
-                measured,
-                evaluation=evaluation,
-                proof=proof,
-                version=self.version or version or "1.0.0",
-                provenance={**_facts(table, heldout), **(provenance or {})},
-            )
-            say.append(_metrics(metrics))
-        return Candidate(
-            bundle=bundle,
-            metrics=metrics,
-            proof=proof,
-            contest=contest,
-            fitted=fitted,
-            n_train=len(table.y),
-            n_test=len(heldout.y),
-            rejected=rejected,
-        )
+        from mlembed.training.run import Run
 
-    def _heldout(self, test: Any) -> Dataset | None:
-        if test is None or isinstance(test, Dataset):
-            return test
-        return self.read(test)
-
-    def _prove(self, fitted: Fitted, measured: Prepared) -> Proof:
-        return prove(
-            fitted.model,
-            estimator_scores(fitted.estimator, fitted.features_model),
-            measured.x,
-            fitted.columns,
-            kind=self.label.kind,
-            splits=lowering.split_values(fitted.estimator, measured.specs),
-            threshold=self.label.threshold if self.label.kind == "binary" else None,
-            seed=self.seed,
-        )
-
-    def _check_floor(self, metrics: Mapping[str, float]) -> None:
-        if self.floor is None:
-            return
-        value, sign = metrics[self.metric], METRICS[self.metric].sign
-        if sign * value < sign * self.floor:
-            raise GateError(
-                f"'{self.name}' reaches {self.metric} {value:.4f} on held-out rows, the "
-                f"declared floor is {self.floor:.4f}. Nothing was published"
-            )
-
-
-def _problems(trainer: Trainer) -> Iterator[str]:
-    kind, label = trainer.label.kind, trainer.label.column
-    allowed = [name for name, metric in METRICS.items() if metric.kind == kind]
-    if not is_name(trainer.name):
-        yield f"the name must match {NAME_RULE}"
-    if trainer.version and not is_version(trainer.version):
-        yield "the version must be major.minor.patch"
-    if trainer.metric not in allowed:
-        yield (
-            f"metric '{trainer.metric}' does not suit a {kind} label; expected one of "
-            f"{', '.join(allowed)}"
-        )
-    if label in trainer.record.model_fields:
-        yield f"the label '{label}' is a column of the record, so the model would be told the truth"
-    if trainer.abstain is not None and not trainer.abstain[0] <= trainer.abstain[1]:
-        yield "abstain must be a band (low, high)"
-    if not trainer.candidates:
-        yield "name at least one candidate"
-    suits = is_classifier if kind == "binary" else is_regressor
-    wanted = "classifier" if kind == "binary" else "regressor"
-    for candidate in trainer.candidates:
-        if not suits(candidate):
-            yield f"{type(candidate).__name__} is no {wanted}, which a {kind} label needs"
-
-
-def _facts(table: Dataset, heldout: Dataset) -> dict[str, Any]:
-    return {"n_train": len(table.y), "n_test": len(heldout.y), "data_digest": table.digest}
-
-
-def _counts(table: Dataset) -> str:
-    rejected = f", {table.n_rejected:,} set aside" if table.n_rejected else ""
-    return f"{table.n_read:,} rows{rejected}"
-
-
-def _contest(contest: Mapping[str, float], metric: str) -> str:
-    return "; ".join(f"{name} {metric} {value:.4f}" for name, value in contest.items())
-
-
-def _metrics(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        run = Run(self, progress=progress, champion=champion, report=report, study=study)
+        given = self.data if data is None else data
+        return run(given, test, version=version, rejects=rejects, provenance=provenance or {})

@@ -74,7 +74,7 @@ def test_train_shows_what_it_did(folder: Path, capsys: pytest.CaptureFixture[str
     assert code == 0
     assert "champion now means 1.0.0" in shown.out
     assert "graph and estimator agree" in shown.out
-    assert [line[:5] for line in shown.err.splitlines()] == [f"[{n}/7]" for n in range(1, 8)]
+    assert [line[:5] for line in shown.err.splitlines()] == [f"[{n}/9]" for n in range(1, 10)]
 
 
 def test_train_writes_a_bundle_without_a_registry(mlembed_json: Call, folder: Path) -> None:
@@ -176,7 +176,7 @@ def test_train_shows_a_bar_on_a_terminal(folder: Path) -> None:
     assert process.returncode == 0
     assert json.loads(out)["version"] == "1.0.0"
     assert "\x1b[" in drawn
-    assert "measure and pack" in drawn
+    assert "judge and pack" in drawn
 
 
 def _read_all(terminal: int) -> str:

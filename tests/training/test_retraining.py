@@ -13,7 +13,7 @@ from mlembed.errors import DataError, NotFoundError, SettingsError
 from mlembed.monitoring.log import read_log
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.pointer import Ref
-from mlembed.training import Binary
+from mlembed.training import Binary, Gates
 from mlembed.training.gate import Gate
 from mlembed.training.retraining import retrain
 from visits import Visit, trainer, visits
@@ -184,7 +184,7 @@ def test_retrain_keeps_the_champion_below_the_floor(trade: Trade) -> None:
     """A challenger below the declared floor is not published, and the reason holds the floor."""
     trade.serve(2000, 1, changed=True)
 
-    verdict = trade.retrain(trainer=trainer(floor=0.999))
+    verdict = trade.retrain(trainer=trainer(gates=Gates(floor=0.999)))
 
     assert not verdict.promoted
     assert "floor" in verdict.reason

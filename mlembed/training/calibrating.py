@@ -1,0 +1,103 @@
+"""Settle on later rows what the fit may not settle on its own: calibration, threshold, interval.
+
+The rows are the newest of the training rows, cut off by the rule of the split itself; neither the
+fit nor the measure at the end sees them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+
+from mlembed.errors import DataError, first_line
+from mlembed.training.fitting import fit, scores_of
+from mlembed.training.splits import Fold
+from mlembed.training.timesplit import TimeSplit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlembed.training.competitors import Competitor
+    from mlembed.training.conformal import Band
+    from mlembed.training.dataset import Dataset
+    from mlembed.training.fitting import Prepared
+    from mlembed.training.threshold import Chosen
+    from mlembed.training.trainer import Trainer
+
+Method = Literal["sigmoid", "isotonic", "temperature"]
+METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settled:
+    """A fitted estimator and what later rows settled.
+
+    Attributes:
+        estimator: The estimator, calibrated where that was declared.
+        threshold: Where the label begins, and how that was found; None where it was declared.
+        interval: Where the truth lies about the score of a regression, or None.
+        sides: Row numbers of the fit and of the later rows, in the training table.
+    """
+
+    estimator: Any
+    threshold: Chosen | None
+    interval: Band | None
+    sides: Fold
+
+
+def fit_and_settle(trainer: Trainer, competitor: Competitor, prepared: Prepared) -> Settled:
+    """Fit *competitor*; where the declaration asks, calibrate it and choose threshold and interval.
+
+    Raises:
+        DataError: If the table is too small, or scikit-learn refuses it.
+        GateError: If no threshold keeps the rule.
+    """
+    sides = settling_sides(trainer, prepared.table)
+    estimator = fit(trainer, competitor, prepared, sides.train)
+    later = sides.test
+    if trainer.calibration is not None:
+        estimator = _calibrated(trainer.calibration, estimator, prepared, later)
+    threshold = interval = None
+    if len(later):
+        y, scores = prepared.y[later], scores_of(estimator, prepared.features[later])
+        if trainer.threshold is not None:
+            amounts = {
+                name: column_of(prepared.table, name)[later] for name in trainer.threshold.columns
+            }
+            threshold = trainer.threshold.choose(y, scores, amounts)
+        if trainer.interval is not None:
+            interval = trainer.interval.fit(y, scores)
+    return Settled(estimator=estimator, threshold=threshold, interval=interval, sides=sides)
+
+
+def settling_sides(trainer: Trainer, table: Dataset) -> Fold:
+    """Return the rows to fit on and the later ones; none are later where nothing is to settle."""
+    wanted = (trainer.calibration, trainer.threshold, trainer.interval)
+    if all(item is None for item in wanted):
+        return Fold(np.arange(len(table)), np.empty(0, np.intp))
+    split = trainer.held_out_by
+    if isinstance(split, TimeSplit):
+        split = dataclasses.replace(split, since=None, test=trainer.settling_share)
+    elif dataclasses.is_dataclass(split) and hasattr(split, "test"):
+        split = dataclasses.replace(split, test=trainer.settling_share)
+    return split.split(table)
+
+
+def column_of(table: Dataset, name: str) -> NDArray[Any]:
+    """Return a column of the record, or one that was read beside it."""
+    return np.asarray(table.columns[name] if name in table.columns else table.extra[name])
+
+
+def _calibrated(method: Method, estimator: Any, prepared: Prepared, later: NDArray[np.intp]) -> Any:
+    calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method=method)
+    try:
+        return calibrated.fit(prepared.features[later], prepared.y[later].astype(int))
+    except ValueError as error:
+        raise DataError(
+            f"calibration '{method}' on the {len(later):,} later rows failed: {first_line(error)}. "
+            "More rows are needed, or another method"
+        ) from error

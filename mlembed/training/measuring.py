@@ -1,0 +1,174 @@
+"""Measure a fitted model on the rows held out, against its baseline and against the champion."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlembed.errors import SchemaError
+from mlembed.monitoring.metrics import METRICS
+from mlembed.training.against import scores_by
+from mlembed.training.calibrating import column_of
+from mlembed.training.evaluation.contrast import contrast
+from mlembed.training.evaluation.rows import Rows
+from mlembed.training.evaluation.whole import Plan, evaluate
+from mlembed.training.overlap import describe_tables
+from mlembed.training.screening import time_of
+from mlembed.training.threshold import ByCost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mlembed.bundle.bundle import Bundle
+    from mlembed.training.calibrating import Settled
+    from mlembed.training.contest import Contest
+    from mlembed.training.costs import Costs
+    from mlembed.training.dataset import Dataset
+    from mlembed.training.fitting import Fitted, Prepared
+    from mlembed.training.threshold import Rule
+    from mlembed.training.trainer import Trainer
+
+_N_CALLS = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What is measured.
+
+    Attributes:
+        trainer: The declaration, with the threshold that was chosen.
+        rule: The rule that chose it, or None.
+        prepared: The training rows.
+        measured: The rows held out.
+        fitted: The estimator and its graphs.
+        settled: What later rows settled.
+        contest: How it was chosen.
+        champion: What serves now, or None.
+    """
+
+    trainer: Trainer
+    rule: Rule | None
+    prepared: Prepared
+    measured: Prepared
+    fitted: Fitted
+    settled: Settled
+    contest: Contest
+    champion: Bundle | None
+
+
+def measure(what: Measuring) -> dict[str, Any]:
+    """Return the bundle's evaluation, in plain JSON types.
+
+    Raises:
+        DataError: If the metric is undefined for the rows held out.
+    """
+    trainer, measured = what.trainer, what.measured
+    rows = Rows(
+        y=measured.y,
+        scores=what.fitted.session.run_matrix(measured.x),
+        columns=measured.columns,
+        x=measured.x,
+        clusters=_clusters(trainer, measured.table),
+        entity=trainer.entity,
+    )
+    plan = Plan(
+        metric=trainer.metric,
+        threshold=what.settled.threshold or trainer.label.threshold,
+        costs=_costs(what),
+        band=what.settled.interval,
+        slices=tuple(trainer.slices),
+        seed=trainer.seed,
+    )
+    evaluation = evaluate(rows, plan, what.fitted.session.run_matrix)
+    evaluation["contest"] = what.contest.to_json()
+    evaluation["serving"] = _serving(what.fitted, measured.x)
+    evaluation["folds"] = _sides(what)
+    if what.contest.tuned is not None:
+        evaluation["tuning"] = what.contest.tuned.to_json()
+    if trainer.baseline:
+        evaluation["baseline"] = _baseline(trainer, measured)
+    if what.champion is not None:
+        evaluation["champion"] = _champion(what.champion, trainer, rows, measured.table)
+    return evaluation
+
+
+def _clusters(trainer: Trainer, table: Dataset) -> NDArray[np.intp] | None:
+    if not trainer.entity:
+        return None
+    names = column_of(table, trainer.entity)
+    if names.dtype == object:
+        names = np.array(["" if name is None else name for name in names.tolist()])
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _costs(what: Measuring) -> Costs | None:
+    if not isinstance(what.rule, ByCost):
+        return None
+    table = what.measured.table
+    amounts = {name: column_of(table, name) for name in what.rule.columns}
+    return what.rule.costs(len(table), amounts)
+
+
+def _serving(fitted: Fitted, x: NDArray[np.float64]) -> dict[str, float]:
+    """Measure one row through the graph, as a host runs it; the median of many."""
+    row = fitted.session.row()
+    seconds = []
+    for number in range(_N_CALLS):
+        cells = x[number % len(x)].tobytes()
+        start = time.perf_counter()
+        row.cells[:] = cells
+        row.run()
+        seconds.append(time.perf_counter() - start)
+    return {"latency_seconds": statistics.median(seconds), "size_bytes": len(fitted.model)}
+
+
+def _baseline(trainer: Trainer, measured: Prepared) -> dict[str, Any]:
+    """Measure the column that was declared as what a model must beat, where it is known."""
+    scores = np.asarray(measured.table.columns[trainer.baseline], dtype=np.float64)
+    known = ~np.isnan(scores)
+    of: Callable[..., float] = METRICS[trainer.metric].of
+    value = of(measured.y[known], scores[known], trainer.label.threshold) if known.any() else None
+    return {"column": trainer.baseline, "n": int(known.sum()), "value": value}
+
+
+def _sides(what: Measuring) -> dict[str, Any]:
+    """Say what stands on each side of the split."""
+    trainer, train, settled = what.trainer, what.prepared.table, what.settled.sides
+    split = trainer.held_out_by
+    tables = {"train": train.take(settled.train) if len(settled.test) else train}
+    if len(settled.test):
+        tables["calibration"] = train.take(settled.test)
+    told = describe_tables(
+        tables | {"test": what.measured.table},
+        time=time_of(trainer),
+        entity=trainer.entity or None,
+    )
+    gap_seconds = getattr(split, "gap_seconds", 0.0)
+    return {"kind": type(split).__name__, "gap_seconds": gap_seconds, **told}
+
+
+def _champion(champion: Bundle, trainer: Trainer, rows: Rows, table: Dataset) -> dict[str, Any]:
+    title = champion.manifest.title
+    told = {"title": title, "metric": trainer.metric}
+    task = champion.manifest.task
+    if champion.manifest.inputs or task.kind != trainer.label.kind:
+        return told | {"note": f"{title} answers another question, so the two are not compared"}
+    try:
+        scores = scores_by(champion, table)
+    except SchemaError:
+        return told | {"note": f"{title} reads columns, or values, that this table does not have"}
+    return contrast(
+        rows,
+        scores,
+        trainer.metric,
+        trainer.label.threshold,
+        title=title,
+        champion_threshold=task.threshold,
+        seed=trainer.seed,
+    )
