@@ -6,6 +6,7 @@ are then known as values of that feature, to the double.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -134,13 +135,29 @@ def _is_exact(step: Any) -> bool:
 
 
 def _column(step: Any, position: int, width: int) -> Callable[[Values], Values]:
+    narrow = _narrowed(step, position, width)
+
     def compute(values: Values) -> Values:
-        rows = np.ones((len(values), width))
-        rows[:, position] = values
-        column: Values = step.transform(rows)[:, position]
+        # A copy, because a step with copy=False writes into what it is given.
+        column: Values = narrow.transform(values[:, np.newaxis].copy())[:, 0]
         return column
 
     return compute
+
+
+def _narrowed(step: Any, position: int, width: int) -> Any:
+    """Return a copy of a fitted *step* that knows one of its columns alone."""
+    narrow = copy.copy(step)
+    for name, value in vars(step).items():
+        if name in ("n_features_in_", "feature_names_in_", "references_"):
+            continue
+        if isinstance(value, np.ndarray) and value.shape[-1:] == (width,):
+            setattr(narrow, name, value[..., [position]])
+        elif isinstance(value, StandardScaler):
+            setattr(narrow, name, _narrowed(value, position, width))
+    vars(narrow).pop("feature_names_in_", None)
+    narrow.n_features_in_ = 1
+    return narrow
 
 
 def _function_sources(step: FunctionTransformer, width: int) -> Sources:

@@ -13,17 +13,24 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    MaxAbsScaler,
     MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
     StandardScaler,
 )
 
 from mlembed.training import lowering
+from mlembed.training.lowering.composition import rows_of
+from mlembed.training.lowering.tracing import sources_behind
 from training.lowering.agreement import estimator_scores, graph_scores
 from training.lowering.transforming import (
     SPECS,
     distance,
     fit,
     table,
+    theirs,
 )
 
 if TYPE_CHECKING:
@@ -89,3 +96,31 @@ def test_splits_are_followed_through_rising_steps_alone(
     new = np.abs(table(1, missing=0.0)[:, :2]) + 1
     near = [graph_scores(fitted, new, SPECS[:2]), estimator_scores(fitted, new)]
     assert distance(*near) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        StandardScaler(),
+        StandardScaler(with_mean=False, copy=False),
+        MinMaxScaler(clip=True),
+        MaxAbsScaler(),
+        RobustScaler(),
+        PowerTransformer(copy=False),
+        QuantileTransformer(n_quantiles=5),
+        QuantileTransformer(n_quantiles=50, output_distribution="normal"),
+    ],
+    ids=repr,
+)
+def test_source_is_the_column_of_the_whole_step(step: Any) -> None:
+    """A column computed alone is that of the whole matrix to the bit, and changes no input."""
+    x = table(0)[:, [0, 1, 5, 6, 7]]
+    fitted = fit(step, x.copy())
+    before = x.copy()
+
+    columns = [source(x[:, i]) for i, source in enumerate(sources_behind([fitted], 5)) if source]
+
+    assert np.array_equal(x, before, equal_nan=True)
+    assert np.array_equal(np.column_stack(columns), theirs(fitted, x.copy()), equal_nan=True)
+    assert np.array_equal(rows_of(fitted)(x), theirs(fitted, x.copy()), equal_nan=True)
+    assert np.array_equal(x, before, equal_nan=True)

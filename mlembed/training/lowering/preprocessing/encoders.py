@@ -170,10 +170,10 @@ def lower_values(encoder: Any, builder: Builder, x: str, specs: Sequence[Feature
 
 
 def transformed(transformer: Any, rows: Matrix) -> Matrix:
-    """Return what the fitted *transformer* makes of *rows*, as dense doubles."""
+    """Return what the fitted *transformer* makes of *rows*, which stay as they are, densely."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return dense(transformer.transform(rows))
+        return dense(transformer.transform(rows.copy()))
 
 
 def _is_plain(outputs: _Outputs) -> bool:
