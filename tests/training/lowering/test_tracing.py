@@ -25,6 +25,7 @@ from mlembed.training import lowering
 from mlembed.training.lowering.composition import rows_of
 from mlembed.training.lowering.tracing import sources_behind
 from training.lowering.agreement import estimator_scores, graph_scores
+from training.lowering.candidates import FILLED, FINAL, target
 from training.lowering.transforming import (
     SPECS,
     distance,
@@ -35,7 +36,6 @@ from training.lowering.transforming import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-from training.lowering.candidates import FILLED, FINAL, target
 
 
 def test_splits_are_followed_back() -> None:
