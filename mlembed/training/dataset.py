@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mlembed.columns import Column
     from mlembed.training.cleaning import Cleaning
-    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.labels import Binary, Multiclass, Regression
     from mlembed.training.sources import Source
     from mlembed.training.staged import JoinCount
 
@@ -48,15 +48,17 @@ class Dataset:
         columns: The record's columns by name, each `(n_records,)`: text or None for a category,
             for the others doubles with NaN for missing (booleans 0 or 1, times in seconds since
             1970).
-        y: Labels, `(n_records,)`; 0 and 1 for a binary label.
+        y: Labels, `(n_records,)`; 0 and 1 for a binary label, the place among `classes`
+            for one of several.
         extra: The columns a split needs, by name: doubles (times in seconds since 1970) or text.
         n_read: Rows read, kept or not.
         n_rejected: Rows that broke a rule.
         reasons: Rows that broke each rule; a row may have broken several.
         joins: What came of the joins that made the table, in their order.
+        classes: The classes of a label of several, by their codes.
     """
 
-    kind: Literal["binary", "regression"]
+    kind: Literal["binary", "multiclass", "regression"]
     columns: Mapping[str, NDArray[Any]]
     y: NDArray[np.float64]
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
@@ -64,6 +66,7 @@ class Dataset:
     n_rejected: int = 0
     reasons: Counter[str] = dataclasses.field(default_factory=Counter)
     joins: tuple[JoinCount, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -85,6 +88,7 @@ class Dataset:
             y=self.y[indices],
             extra=Columns.of(self.extra).take(indices),
             n_read=len(indices),
+            classes=self.classes,
         )
 
     def __len__(self) -> int:
@@ -94,7 +98,7 @@ class Dataset:
 def read(
     data: Any,
     columns: Sequence[Column],
-    label: Binary | Regression,
+    label: Binary | Multiclass | Regression,
     cleaning: Cleaning,
     *,
     rejects: Path | None = None,
@@ -138,9 +142,15 @@ def read(
             n_rejected=n_rejected,
             reasons=reasons,
             joins=source.joins,
+            classes=classes[0] if label.kind == "multiclass" else (),
         )
         if label.kind == "binary":
             _require_both(source, dataset, label, classes)
+        if label.kind == "multiclass" and (dataset.y == dataset.y[0]).all():
+            raise DataError(
+                f"{source.title}: label '{label.column}' has one class in the rows to keep: those "
+                "of the others all break a rule. Look at the rejects"
+            )
     return dataset
 
 

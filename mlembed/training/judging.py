@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from mlembed.columns import Column
     from mlembed.training.cleaning import Cleaning
-    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.labels import Binary, Multiclass, Regression
     from mlembed.training.rules import Family
     from mlembed.training.sources import Source
 
+    Label = Binary | Multiclass | Regression
     Classes = tuple[tuple[str, ...], tuple[str, ...]]
     Problem = tuple[str, str]  # SQL that tells whether a row has it, and its name
 
@@ -30,7 +31,7 @@ _EXTRA_FAMILIES: tuple[Family, ...] = ("text", "integer", "real", "boolean", "ti
 def judge(
     source: Source,
     columns: Sequence[Column],
-    label: Binary | Regression | None,
+    label: Label | None,
     cleaning: Cleaning,
     extra: Sequence[str] = (),
 ) -> Classes:
@@ -50,14 +51,15 @@ def judge(
         extra: Further columns that a split needs.
 
     Returns:
-        The values of a binary label that are its positive class, and the others.
+        The values of a binary label that are its positive class, and the others; of a label of
+        several classes the classes, learnt where they are not declared, and none.
 
     Raises:
         DataError: If a column is missing, or holds another kind of values than declared.
     """
     families = {column.name: rules.FITS[column.kind] for column in columns}
     if label is not None:
-        families[label.column] = rules.FITS["boolean" if label.kind == "binary" else "number"]
+        families[label.column] = rules.FITS["boolean" if _is_classified(label) else "number"]
     families = dict.fromkeys(extra, _EXTRA_FAMILIES) | families
     values = {column.name: f"v{i}" for i, column in enumerate(columns)}
     wanted = [*values, *([label.column] if label is not None else []), *extra, *cleaning.unique]
@@ -164,13 +166,14 @@ class _Cells:
         problems = [(when, f"'{name}' {what}") for when, what in rules.problems(column, x, v)]
         return _Field(rules.value(column, x, self._kinds[name]), problems, x)
 
-    def of_label(self, label: Binary | Regression) -> _Field:
+    def of_label(self, label: Label) -> _Field:
         """Return how the label is read, as `y`."""
         x = self.x(label.column)
         missing = (f"{x} IS NULL", "label is missing")
         unreadable = f"{x} IS NOT NULL AND y IS NULL"
-        if label.kind == "binary":
-            return _Field("classes.y", [missing, (unreadable, "label is neither class")], x)
+        if label.kind != "regression":
+            what = "neither class" if label.kind == "binary" else "none of its classes"
+            return _Field("classes.y", [missing, (unreadable, f"label is {what}")], x)
         return _Field(
             rules.number(x, self._kinds[label.column]),
             [missing, (unreadable, "label is not a number"), _infinite("y", "label")],
@@ -188,16 +191,16 @@ class _Cells:
         return _Field(x, [], x)
 
 
-def _is_classified(label: Binary | Regression | None) -> bool:
-    return label is not None and label.kind == "binary"
+def _is_classified(label: Label | None) -> bool:
+    return label is not None and label.kind != "regression"
 
 
 def _infinite(value: str, name: str) -> Problem:
     return f"NOT isfinite({value})", f"{name} is not finite"
 
 
-def _classify(cells: _Cells, label: Binary | Regression | None) -> Classes:
-    """Make the table `classes`, from the text of a binary label to 1 or 0; return both sides."""
+def _classify(cells: _Cells, label: Label | None) -> Classes:
+    """Make the table `classes`, from the text of a label to its code; return the sides or classes."""
     run = cells.source.connection.execute
     run("CREATE TABLE classes (x VARCHAR, y DOUBLE)").fetchall()
     if label is None or label.kind == "regression":
@@ -206,7 +209,10 @@ def _classify(cells: _Cells, label: Binary | Regression | None) -> Classes:
     query = rules.query({"text": f"CAST({x} AS VARCHAR)", "x": x}, "cleaned")
     readable = f"{query} WHERE problem IS NULL AND {x} IS NOT NULL GROUP BY ALL ORDER BY text"
     codes: dict[str, float | None] = {}
-    for text, value in run(readable).fetchall():
+    found = run(readable).fetchall()
+    if label.kind == "multiclass":
+        label = label.learn(value for _, value in found)
+    for text, value in found:
         try:
             codes[text] = label.of(value)
         except DataError:
@@ -214,6 +220,8 @@ def _classify(cells: _Cells, label: Binary | Regression | None) -> Classes:
     if codes:
         columns = "unnest(?::VARCHAR[]), unnest(?::DOUBLE[])"
         run(f"INSERT INTO classes SELECT {columns}", [[*codes], [*codes.values()]]).fetchall()
+    if label.kind == "multiclass":
+        return tuple(str(name) for name in label.classes or ()), ()
     positive = tuple(text for text, code in codes.items() if code == 1.0)
     return positive, tuple(text for text in codes if text not in positive)
 
@@ -222,7 +230,7 @@ def _write(
     cells: _Cells,
     fields: dict[str, str],
     problems: list[Problem],
-    label: Binary | Regression | None,
+    label: Label | None,
 ) -> None:
     """Make the view `judged` and the table `faults` of `cleaned`."""
     joined = "cleaned"

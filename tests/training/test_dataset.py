@@ -17,6 +17,7 @@ from mlembed.columns import Category, Column
 from mlembed.errors import DataError
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.tables import encode_columns
+from mlembed.training.labels import Multiclass
 from mlembed.training.vocabulary import learn
 from training.tables import AGE, COLUMNS, FORMS, GOOD, TABLES, mapping, read_table
 
@@ -142,3 +143,31 @@ def test_read_shows_no_value() -> None:
         read_table(data, AGE)
 
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_read_reads_a_label_of_several_classes(form: str, tmp_path: Path) -> None:
+    """Classes are learnt or declared, and their codes follow their order in every form."""
+    rows = [{**GOOD, "visits": n, "paid": "yes"} for n in (10, 9, 10, None, 2)]
+    data = FORMS[form](rows, tmp_path)
+
+    learnt = read_table(data, AGE, label=Multiclass("visits"))
+    declared = read_table(data, AGE, label=Multiclass("visits", classes=[10, 2]))
+
+    assert (learnt.kind, learnt.classes, learnt.y.tolist()) == (
+        "multiclass",
+        ("2", "9", "10"),
+        [2.0, 1.0, 2.0, 0.0],
+    )
+    assert learnt.reasons == {"label is missing": 1}
+    assert (declared.classes, declared.y.tolist()) == (("10", "2"), [0.0, 0.0, 1.0])
+    assert declared.reasons == {"label is missing": 1, "label is none of its classes": 1}
+    assert learnt.take(np.array([0])).classes == learnt.classes
+
+
+def test_read_refuses_one_class_of_several() -> None:
+    """Classes whose rows all break a rule are no classes to learn."""
+    data = {"age": [1.0, 2.0, 500.0], "paid": ["a", "a", "b"]}
+
+    with pytest.raises(DataError, match="has one class in the rows to keep"):
+        read_table(data, AGE, label=Multiclass("paid"))
