@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.errors import DataError, GateError
-from mlembed.monitoring.metrics import METRICS
 from mlembed.training.competitors import competitors
 from mlembed.training.fitting import fit, scores_of
 from mlembed.training.tuning import tune
@@ -123,11 +122,10 @@ def fold_values(
     Raises:
         DataError: If it cannot be fitted.
     """
-    metric = METRICS[trainer.metric]
     for fold in folds:
         estimator = fit(trainer, rival, prepared, fold.train)
         scores = scores_of(estimator, prepared.features[fold.test])
-        yield float(metric.of(prepared.y[fold.test], scores, trainer.label.threshold))
+        yield trainer.yardstick.of(prepared.y[fold.test], scores)
 
 
 def _best(
@@ -136,7 +134,7 @@ def _best(
     rivals: Mapping[str, Competitor],
 ) -> str:
     """Return the name of the best; of equals the one that was declared first."""
-    sign = METRICS[trainer.metric].sign
+    sign = trainer.yardstick.sign
     means = {name: sign * float(np.mean(found)) for name, found in values.items()}
     serving = {name: mean for name, mean in means.items() if rivals[name].role != "baseline"}
     best = max(serving, key=lambda name: serving[name])

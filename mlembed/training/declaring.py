@@ -8,8 +8,8 @@ from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from mlembed.bundle.manifest import NAME_RULE, is_name, is_version
 from mlembed.errors import DeclarationError
-from mlembed.monitoring.metrics import METRICS
 from mlembed.training.calibrating import METHODS
+from mlembed.training.yardstick import metrics_for, suits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +48,10 @@ def _names(trainer: Trainer) -> Iterator[str]:
 
 def _label(trainer: Trainer) -> Iterator[str]:
     kind, label = trainer.label.kind, trainer.label.column
-    allowed = [name for name, metric in METRICS.items() if metric.kind == kind]
-    if trainer.metric not in allowed:
+    if not suits(trainer.metric, kind):
         yield (
             f"metric '{trainer.metric}' does not suit a {kind} label; expected one of "
-            f"{', '.join(allowed)}"
+            f"{', '.join(metrics_for(kind))}"
         )
     if label in trainer.record.model_fields:
         yield f"the label '{label}' is a column of the record, so the model would be told the truth"

@@ -10,10 +10,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DeclarationError, GateError
-from mlembed.monitoring.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from mlembed.training.yardstick import Yardstick
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,15 +70,15 @@ class Judged:
     passed: bool
 
 
-def judge(gates: Gates, metric: str, evaluation: Mapping[str, Any]) -> tuple[Judged, ...]:
+def judge(gates: Gates, yardstick: Yardstick, evaluation: Mapping[str, Any]) -> tuple[Judged, ...]:
     """Hold *evaluation* to the gates that were declared.
 
     Args:
         gates: The declaration.
-        metric: The trainer's metric.
+        yardstick: The trainer's metric.
         evaluation: What was measured; see `mlembed.training.evaluation`.
     """
-    sign = METRICS[metric].sign
+    metric, sign = yardstick.metric, yardstick.sign
     word = "at least" if sign > 0 else "at most"
     judged = []
     if gates.floor is not None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.errors import SchemaError
-from mlembed.monitoring.metrics import METRICS
 from mlembed.training.against import scores_by
 from mlembed.training.calibrating import column_of
 from mlembed.training.evaluation.contrast import contrast
@@ -21,8 +20,6 @@ from mlembed.training.screening import time_of
 from mlembed.training.threshold import ByCost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from mlembed.bundle.bundle import Bundle
@@ -132,8 +129,8 @@ def _baseline(trainer: Trainer, measured: Prepared) -> dict[str, Any]:
     """Measure the column that was declared as what a model must beat, where it is known."""
     scores = np.asarray(measured.table.columns[trainer.baseline], dtype=np.float64)
     known = ~np.isnan(scores)
-    of: Callable[..., float] = METRICS[trainer.metric].of
-    value = of(measured.y[known], scores[known], trainer.label.threshold) if known.any() else None
+    of = trainer.yardstick.of
+    value = of(measured.y[known], scores[known]) if known.any() else None
     return {"column": trainer.baseline, "n": int(known.sum()), "value": value}
 
 

@@ -127,7 +127,7 @@ class Run:
             }
             say.append(_metrics(evaluation["metrics"]))
         with self._steps.step("judge and pack") as say:
-            judged = gates.judge(trainer.gates, trainer.metric, evaluation)
+            judged = gates.judge(trainer.gates, trainer.yardstick, evaluation)
             evaluation["gates"] = [dataclasses.asdict(item) for item in judged]
             packing = Packing(
                 trainer=trainer,

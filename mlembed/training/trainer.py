@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from mlembed.monitoring.metrics import DEFAULT_METRIC
 from mlembed.record import columns_of
 from mlembed.training import lowering
 from mlembed.training.checks import Checks
@@ -19,6 +18,7 @@ from mlembed.training.declaring import require_sound
 from mlembed.training.gates import Gates
 from mlembed.training.screening import Leakage
 from mlembed.training.splits import default_split
+from mlembed.training.yardstick import Yardstick, default_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         if not self.metric:
-            object.__setattr__(self, "metric", DEFAULT_METRIC[self.label.kind])
+            object.__setattr__(self, "metric", default_metric(self.label.kind))
         require_sound(self)
         for candidate in self.candidates:
             lowering.check(candidate)
@@ -125,6 +125,11 @@ class Trainer:
         raw = [column.name for column in self.columns if column.kind != "timestamp"]
         made = [f for name, item in self.transforms.items() for f in item.feature_names(name)]
         return (*raw, *made)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """The metric that picks among the candidates."""
+        return Yardstick(self.metric, self.label.kind, self.label.threshold)
 
     @property
     def held_out_by(self) -> Split:

@@ -25,7 +25,6 @@ import sklearn.base
 from optuna.trial import TrialState
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.monitoring.metrics import METRICS
 from mlembed.training.fitting import fit, scores_of
 from mlembed.training.spaces import Space, check_space, space_of, suggest
 from mlembed.training.study import abandoned, open_storage, owner, using
@@ -158,11 +157,11 @@ class _Search:
         spaces = {r.name: space_of(r.estimator, self.tuning.spaces) for r in rivals}
         self.spaces = {name: space for name, space in spaces.items() if space}
         self.rivals = {rival.name: rival for rival in rivals if rival.name in self.spaces}
-        self.metric = METRICS[trainer.metric]
+        self.metric = trainer.yardstick
 
     def better(self, values: Sequence[float]) -> float:
         """Return what is greater for better fold values."""
-        return self.metric.sign * float(np.mean(values))
+        return self.metric.goodness(values)
 
     def open(self, path: Path | None) -> Study:
         """Open the study of this declaration and this table; begin it where there is none."""
@@ -231,8 +230,7 @@ class _Search:
     def _value(self, rival: Competitor, fold: Fold) -> float:
         estimator = fit(self.trainer, rival, self.prepared, fold.train)
         scores = scores_of(estimator, self.prepared.features[fold.test])
-        y = self.prepared.y[fold.test]
-        return float(self.metric.of(y, scores, self.trainer.label.threshold))
+        return self.metric.of(self.prepared.y[fold.test], scores)
 
     def best(self, study: Study) -> Tuned | None:
         """Return the best finished trial; of equals the first."""
