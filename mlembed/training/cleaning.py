@@ -29,6 +29,7 @@ class Cleaning:
         timezone: Zone of times that carry none, as in the IANA database.
         rename: Field of the record by header of the table, such as `{"hours-per-week": "hours"}`;
             headers that the table does not have are ignored.
+        encoding: How the bytes of CSV and JSON files are text, by Python's name, such as `cp1252`.
     """
 
     trim: bool = True
@@ -37,6 +38,7 @@ class Cleaning:
     keep: Literal["first", "last"] = "first"
     timezone: str = "UTC"
     rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         for name in ("missing", "unique"):
@@ -44,3 +46,10 @@ class Cleaning:
                 raise DeclarationError(f"Cleaning({name}=...): expected several texts, got one")
         if self.keep not in ("first", "last"):
             raise DeclarationError("Cleaning(keep=...): expected 'first' or 'last'")
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            raise DeclarationError(
+                f"Cleaning(encoding={self.encoding!r}): no such encoding; expected a name such as "
+                "'utf-8' or 'cp1252'"
+            ) from error

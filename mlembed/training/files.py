@@ -6,6 +6,7 @@ pattern of parts.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import glob
 import gzip
@@ -126,14 +127,17 @@ def _stage_text(rows: TextRows, path: Path, headers: list[str], cleaning: Cleani
     try:
         with unpacked(path, "rb") as file:
             is_json = json_files.is_json(file.read(_SNIFFED)) or _named_json(path)
-        with unpacked(path, "rt", encoding="utf-8-sig", newline="") as text:
+        encoding = codecs.lookup(cleaning.encoding).name
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # a byte order mark is no text
+        with unpacked(path, "rt", encoding=encoding, newline="") as text:
             if is_json:
                 return json_files.stage(rows, path, text, headers)
             delimited.stage(rows, path, text, headers, trim=cleaning.trim)
             return set()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text: convert it, such as with 'iconv -f WINDOWS-1252 -t UTF-8'"
+            f"{path} is not {cleaning.encoding.upper()} text: convert it, such as with 'iconv -f "
+            "WINDOWS-1252 -t UTF-8', or say what it is, such as Cleaning(encoding='cp1252')"
         ) from error
     except UnicodeError as error:
         raise DataError(

@@ -13,13 +13,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from mlembed.errors import DataError
+from mlembed.errors import DataError, DeclarationError
 from mlembed.training import frames
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.sources import opened
-from training.tables import AGE, FORMS, GOOD, mapping, read_table, write
+from training.tables import AGE, COLUMNS, FORMS, GOOD, mapping, read_table, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PAIR = [{**GOOD, "paid": "yes"}, {**GOOD, "paid": "no"}]
@@ -116,6 +117,27 @@ def test_read_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
         DataError, match=r"t\.csv is not UTF-8 text: convert it, such as with 'iconv"
     ):
         read_table(path, AGE)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "UTF8", "utf-8-sig"])
+@pytest.mark.parametrize("packed", [gzip.compress, bytes])
+def test_read_takes_text_in_the_encoding_that_is_declared(
+    tmp_path: Path, encoding: str, packed: Callable[[bytes], bytes]
+) -> None:
+    """What the bytes mean is declared, for CSV and for JSON."""
+    (tmp_path / "t.csv").write_bytes(packed("job,paid\nnaïve,yes\né,no\n".encode(encoding)))
+    lines = '{"job": "naïve", "paid": "yes"}\n{"job": "é", "paid": "no"}\n'
+    (tmp_path / "t.jsonl").write_bytes(packed(lines.encode(encoding)))
+
+    for name in ("t.csv", "t.jsonl"):
+        table = read_table(tmp_path / name, COLUMNS[3:4], cleaning=Cleaning(encoding=encoding))
+        assert table.columns["job"].tolist() == ["naïve", "é"]
+
+
+def test_cleaning_refuses_an_encoding_that_nobody_knows() -> None:
+    """A name that is none is refused where it is declared."""
+    with pytest.raises(DeclarationError, match="no such encoding; expected a name such as"):
+        Cleaning(encoding="klingon")
 
 
 def test_read_refuses_a_cut_archive(tmp_path: Path) -> None:
