@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from mlembed.errors import DataError, DeclarationError
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.labels import Binary
 from mlembed.training.sources import opened
-from mlembed.training.tables import Table
+from mlembed.training.tables import Query, Table
 from training.tables import FORMS, read_table, write
 
 COLUMNS = (
@@ -347,3 +349,32 @@ def test_join_tells_that_the_right_file_is_damaged(tmp_path: Path) -> None:
         DataError, match=r"r\.parquet cannot be joined .*: one of them may have been"
     ):
         values(Table(left(k=[1, 2])).join(tmp_path / "r.parquet", on="k"))
+
+
+def test_join_takes_parts_files_and_queries_at_once(tmp_path: Path) -> None:
+    """Parts of Parquet, a CSV file and a query are one table, as an example shows it."""
+    pytest.importorskip("adbc_driver_sqlite", reason="no ADBC for SQLite")
+    for part in range(2):
+        rows = {"row": [2 * part, 2 * part + 1], "customer": [7, 8], "paid": ["yes", "no"]}
+        at = [moment(1000.0 * (part + 1))] * 2
+        pq.write_table(pa.table({**rows, "at": at}), tmp_path / f"part-{part}.parquet")
+    write(tmp_path / "customers.csv", "customer,city\n7,Bonn\n9,Kiel\n")
+    with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as database:
+        database.execute("CREATE TABLE balances (customer INTEGER, at REAL, value REAL)")
+        balances = [(8, 900.0, 1.0), (7, 500.0, 2.0), (7, 950.0, 3.0), (7, 1100.0, 4.0)]
+        database.executemany("INSERT INTO balances VALUES (?, ?, ?)", balances)
+        database.commit()
+    query = Query(f"sqlite:///{tmp_path}/t.db", "SELECT * FROM balances WHERE value > ?", [0])
+
+    joined = (
+        Table(tmp_path / "part-*.parquet")
+        .join(Table(tmp_path / "customers.csv"), on="customer")
+        .join_asof(query, on="customer", time="at", delay_seconds=100, max_age_seconds=900)
+    )
+    columns = (*COLUMNS, Column(name="city", kind="category", nullable=True))
+    table = read_table(joined, columns, label=LABEL)
+
+    assert table.columns["row"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert table.columns["city"].tolist() == ["Bonn", None, "Bonn", None]
+    assert str(table.columns["value"].tolist()) == "[2.0, nan, 4.0, nan]"
+    assert [count.n_matched for count in table.joins] == [2, 2]
