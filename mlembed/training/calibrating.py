@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-from mlembed.errors import DataError, first_line
+from mlembed.errors import DataError, GateError, first_line
 from mlembed.training.fitting import fit, scores_of
 from mlembed.training.splits import Fold
 from mlembed.training.timesplit import TimeSplit
@@ -68,10 +68,25 @@ def fit_and_settle(trainer: Trainer, competitor: Competitor, prepared: Prepared)
             amounts = {
                 name: column_of(prepared.table, name)[later] for name in trainer.threshold.columns
             }
-            threshold = trainer.threshold.choose(y, scores, amounts)
+            threshold = _useful(trainer.threshold.choose(y, scores, amounts))
         if trainer.interval is not None:
             interval = trainer.interval.fit(y, scores)
     return Settled(estimator=estimator, threshold=threshold, interval=interval, sides=sides)
+
+
+def _useful(chosen: Chosen) -> Chosen:
+    """Return what was chosen, unless it labels nobody or everybody.
+
+    Raises:
+        GateError: If it does: the best that can be done is then to ask no model at all.
+    """
+    if not 0 < chosen.value < 1:
+        whom = "no row" if chosen.value >= 1 else "every row"
+        raise GateError(
+            f"by {chosen.rule} the best threshold labels {whom}, so nothing would be gained from "
+            "the model's answers. Look at the amounts of the rule, or find a better model"
+        )
+    return chosen
 
 
 def settling_sides(trainer: Trainer, table: Dataset) -> Fold:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlembed.training.checks import Checks
     from mlembed.training.dataset import Dataset
     from mlembed.training.inspection import Counts
-    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.labels import Binary, Multiclass, Regression
     from mlembed.training.snapshot import ColumnSnapshot, Snapshot
 
 _LAST = 0.1
@@ -51,7 +51,7 @@ def future(
 def label_delay(
     columns: Sequence[Column],
     dataset: Dataset,
-    label: Binary | Regression,
+    label: Binary | Multiclass | Regression,
     checks: Checks,
     *,
     time: str | None,

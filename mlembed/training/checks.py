@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
     from mlembed.training.inspection import Finding
-    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.labels import Binary, Multiclass, Regression
     from mlembed.training.snapshot import Snapshot
 
 CHECKS = (
@@ -117,7 +117,7 @@ class Check:
 def run_checks(
     columns: Sequence[Column],
     dataset: Dataset,
-    label: Binary | Regression,
+    label: Binary | Multiclass | Regression,
     *,
     checks: Checks,
     previous: Snapshot | None = None,

@@ -18,6 +18,7 @@ from mlembed.errors import DataError, first_line
 from mlembed.serving.session import Session
 from mlembed.training import lowering
 from mlembed.training.matrix import encode_dataset, run_features
+from mlembed.training.several import require_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,6 +147,7 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
     )
     set_seed(estimator, trainer.seed)
     y = prepared.y[rows]
+    require_all(prepared.table, y, f"a side that {competitor.name} is fitted on")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
@@ -156,7 +158,7 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
         raise DataError(
             f"{competitor.name} did not converge: raise its max_iter in the declaration"
         ) from warning
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, TypeError, FloatingPointError) as error:
         raise DataError(f"{competitor.name} refuses the table: {first_line(error)}") from error
 
 

@@ -73,6 +73,7 @@ def measure(what: Measuring) -> dict[str, Any]:
         x=measured.x,
         clusters=_clusters(trainer, measured.table),
         entity=trainer.entity,
+        classes=measured.table.classes,
     )
     plan = Plan(
         metric=trainer.metric,

@@ -14,6 +14,7 @@ import inspect
 import platform
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 import mlembed
@@ -23,6 +24,7 @@ from mlembed.bundle.manifest import Manifest
 from mlembed.bundle.task import Interval, Task
 from mlembed.serving.loading import Served, Serving
 from mlembed.settings import Settings
+from mlembed.telemetry.classes import label_column
 from mlembed.telemetry.profiles import reference_profile
 from mlembed.training.card import write_card
 from mlembed.training.goldens import choose_golden
@@ -33,6 +35,8 @@ from mlembed.training.report.page import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from mlembed.bundle.golden import Golden
     from mlembed.training.conformal import Band
@@ -114,7 +118,7 @@ class Packing:
         """
         manifest, fitted, x = self.manifest, self.fitted, self.measured.x
         proof = self.proof.to_json()
-        reference = reference_profile(fitted.columns, x, fitted.session.run_matrix(x))
+        reference = _reference(manifest, x, fitted.session.run_matrix(x))
         metric = self.trainer.metric
         reference["metric"] = {"name": metric, "value": manifest.metrics[metric]}
         files = {
@@ -128,6 +132,18 @@ class Packing:
         bundle = pack(manifest, files)
         Served(bundle, Serving(Settings(log=False, log_features=False)))
         return bundle
+
+
+def _reference(
+    manifest: Manifest, x: NDArray[np.float64], scores: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Count the rows held out in bins; of several classes the label too, as the log holds it."""
+    if not manifest.task.classes:
+        return reference_profile(manifest.columns, x, scores)
+    columns = (*manifest.columns, label_column(manifest.task.classes))
+    return reference_profile(
+        columns, np.column_stack([x, scores.argmax(axis=1)]), scores.max(axis=1)
+    )
 
 
 def _golden(manifest: Manifest, fitted: Fitted, measured: Prepared) -> Golden:
@@ -153,6 +169,13 @@ def _task(trainer: Trainer, band: Band | None) -> Task:
         if band is not None:
             told = Interval(level=band.level, below=band.below, above=band.above)
         return Task(kind="regression", label=label.column, unit=label.unit, interval=told)
+    if label.kind == "multiclass":
+        return Task(
+            kind="multiclass",
+            label=label.column,
+            classes=tuple(map(str, label.classes or ())),
+            abstain=trainer.abstain,
+        )
     return Task(
         kind="binary",
         label=label.column,

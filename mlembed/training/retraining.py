@@ -160,7 +160,7 @@ def _too_few(
             "needed; wait for more outcomes"
         )
     if (
-        trainer.label.kind == "binary"
+        trainer.label.kind != "regression"
         and min(len(np.unique(table.y[rows])) for rows in (train, test)) < _N_CLASSES
     ):
         return "the known outcomes hold one class only; wait for outcomes of the other"

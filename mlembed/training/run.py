@@ -28,6 +28,7 @@ from mlembed.training.packing import Packing
 from mlembed.training.progress import Steps
 from mlembed.training.proving import prove_estimator
 from mlembed.training.screening import Screened, screen, time_of
+from mlembed.training.several import with_classes
 from mlembed.training.snapshot import Snapshot
 from mlembed.training.summary import summarise
 from mlembed.training.vocabulary import learn, require_known
@@ -93,8 +94,8 @@ class Run:
         provenance: Mapping[str, Any],
     ) -> Candidate:
         """Train on *data*; see `Trainer.train`."""
-        trainer = self._trainer
-        tables = self._split(*self._read(data, test, rejects))
+        table, heldout = self._read(data, test, rejects)
+        tables = self._split(table, heldout)
         checks, screened = self._check(tables)
         trainer = screened.trainer
         prepared, measured = self._features(screened, tables)
@@ -158,6 +159,7 @@ class Run:
     def _read(self, data: Any, test: Any, rejects: Path | None) -> tuple[Dataset, Dataset | None]:
         with self._steps.step("read and clean") as say:
             table = data if isinstance(data, Dataset) else self._trainer.read(data, rejects=rejects)
+            self._trainer = with_classes(self._trainer, table)
             heldout = test
             if test is not None and not isinstance(test, Dataset):
                 heldout = self._trainer.read(test)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from mlembed.errors import DataError, DeclarationError
 from mlembed.training.leakage import find_leaks
 from mlembed.training.timesplit import TimeSplit
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
+    from mlembed.training.leakage import Leak
     from mlembed.training.trainer import Trainer
 
 ACTIONS = ("warn", "drop", "refuse")
+_CLASSES_TRIED = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,16 +76,7 @@ def screen(trainer: Trainer, table: Dataset) -> Screened:
     declared = trainer.leakage
     used = set(sources_of(trainer))
     columns = [column for column in trainer.columns if column.name in used]
-    leaks = find_leaks(
-        columns,
-        table,
-        label_kind="regression" if trainer.label.kind == "regression" else "binary",
-        auc=declared.auc,
-        purity=declared.purity,
-        prediction_time=time_of(trainer),
-        known_at=declared.known_at,
-        absent=declared.absent,
-    )
+    leaks = _leaks(trainer, columns, table)
     serious = [leak for leak in leaks if not leak.warns_only]
     if serious and declared.action == "refuse":
         listed = "; ".join(f"'{leak.column}': {leak.detail}" for leak in serious)
@@ -102,6 +97,32 @@ def screen(trainer: Trainer, table: Dataset) -> Screened:
         ),
         leaks=told,
     )
+
+
+def _leaks(trainer: Trainer, columns: Sequence[Column], table: Dataset) -> list[Leak]:
+    """Find the leaks, each column's once for each kind; of several classes each against the rest."""
+    declared = trainer.leakage
+    tables = [table]
+    if table.kind == "multiclass":
+        places = range(min(len(table.classes), _CLASSES_TRIED))
+        tables = [
+            dataclasses.replace(table, kind="binary", y=(table.y == place).astype(np.float64))
+            for place in places
+        ]
+    found: dict[tuple[str, str], Leak] = {}
+    for one in tables:
+        for leak in find_leaks(
+            columns,
+            one,
+            label_kind="regression" if one.kind == "regression" else "binary",
+            auc=declared.auc,
+            purity=declared.purity,
+            prediction_time=time_of(trainer),
+            known_at=declared.known_at,
+            absent=declared.absent,
+        ):
+            found.setdefault((leak.column, leak.kind), leak)
+    return list(found.values())
 
 
 def sources_of(trainer: Trainer, feature: str = "") -> tuple[str, ...]:

@@ -187,7 +187,7 @@ class RandomSplit:
     def _drawn(self, dataset: Dataset) -> list[Rows]:
         """Return the rows of each class in the order of the draw."""
         random = np.random.default_rng(self.seed)
-        strata = dataset.y if dataset.kind == "binary" else np.zeros(len(dataset.y))
+        strata = np.zeros(len(dataset)) if dataset.kind == "regression" else dataset.y
         return [random.permutation(np.flatnonzero(strata == one)) for one in np.unique(strata)]
 
 

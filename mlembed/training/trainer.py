@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlembed.training.candidate import Candidate
     from mlembed.training.conformal import Interval
     from mlembed.training.folds import Fold
-    from mlembed.training.labels import Binary, Regression
+    from mlembed.training.labels import Binary, Multiclass, Regression
     from mlembed.training.progress import Progress, Steps
     from mlembed.training.splits import Split
     from mlembed.training.threshold import Rule
@@ -46,7 +46,7 @@ class Trainer:
     Attributes:
         name: Name of the model.
         record: The record class that the host imports too.
-        label: What is predicted: `Binary` or `Regression`.
+        label: What is predicted: `Binary`, `Multiclass` or `Regression`.
         candidates: Unfitted scikit-learn, LightGBM or XGBoost estimators, or pipelines, that
             compete; a linear model and a trivial baseline are always there.
         split: How rows are held out: `TimeSplit`, `GroupSplit` or `RandomSplit`; by default in the
@@ -80,7 +80,7 @@ class Trainer:
 
     name: str
     record: type[Record]
-    label: Binary | Regression
+    label: Binary | Multiclass | Regression
     candidates: Sequence[Any]
     split: Split | None = None
     data: Any = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from mlembed.training.evaluation.contrast import contrast
 from mlembed.training.evaluation.rows import Rows
-from mlembed.training.evaluation.summary import describe
 from mlembed.training.evaluation.whole import Plan, evaluate
 
-__all__ = ["Plan", "Rows", "contrast", "describe", "evaluate"]
+__all__ = ["Plan", "Rows", "contrast", "evaluate"]

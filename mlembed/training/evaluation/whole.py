@@ -11,13 +11,13 @@ from mlembed.monitoring.metrics import evaluate as metrics_of
 from mlembed.monitoring.multiclass import evaluate_classes
 from mlembed.training.evaluation.calibration import calibration
 from mlembed.training.evaluation.classes import of_classes
+from mlembed.training.evaluation.confusion import confusion
 from mlembed.training.evaluation.curves import curves
 from mlembed.training.evaluation.dependence import dependence, worth_describing
 from mlembed.training.evaluation.importance import importance
 from mlembed.training.evaluation.intervals import intervals
 from mlembed.training.evaluation.residuals import residuals
 from mlembed.training.evaluation.slices import slices
-from mlembed.training.evaluation.summary import confusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
