@@ -16,6 +16,7 @@ from mlembed.cli.monitor import monitor
 from mlembed.cli.output import say
 from mlembed.cli.pack import pack
 from mlembed.cli.predict import predict
+from mlembed.cli.report import report
 from mlembed.cli.retrain import retrain
 from mlembed.cli.signing import sign, verify
 from mlembed.cli.train import train
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning models inside the application you already have.",
 )
-for _command in (train, pack, inspect, predict, bench, monitor, retrain, sign, verify):
+for _command in (train, pack, inspect, report, predict, bench, monitor, retrain, sign, verify):
     app.command()(_command)
 app.add_typer(registry.app, name="registry")
 app.add_typer(keys.app, name="keys")
