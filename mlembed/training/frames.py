@@ -58,7 +58,8 @@ def stage(connection: duckdb.DuckDBPyConnection, name: str, data: Any) -> tuple[
     if library == "polars" and importlib.util.find_spec("pyarrow") is None:
         raise DataError(f"{title} is read through Arrow: pip install pyarrow")
     try:
-        _put(connection, name, _registrable(library, data, headers), len(headers))
+        given = _registrable(library, data, headers)
+        _put(connection, name, given, len(headers), is_arrow=library in ("pyarrow", "polars"))
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, UnicodeError) as error:
@@ -74,13 +75,15 @@ def unreadable(title: str, error: Exception) -> DataError:
     )
 
 
-def _put(connection: duckdb.DuckDBPyConnection, name: str, data: Any, n_columns: int) -> None:
+def _put(
+    connection: duckdb.DuckDBPyConnection, name: str, data: Any, n_columns: int, *, is_arrow: bool
+) -> None:
     aliases = ", ".join(f"c{position}" for position in range(n_columns))
     row = {"n": "row_number() OVER ()", "problem": "CAST(NULL AS VARCHAR)"}
     frame = f"{name}_frame"
     connection.register(frame, data)
     query = rules.query(row, f"{frame} AS t({aliases})", rest="*")
-    if hasattr(data, "to_arrow") or hasattr(data, "schema"):
+    if is_arrow:
         connection.execute(f"CREATE VIEW {name} AS {query}").fetchall()
         return
     connection.execute(f"CREATE TABLE {name} AS {query}").fetchall()
