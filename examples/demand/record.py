@@ -10,6 +10,7 @@ from pydantic import Field
 import mlembed
 from mlembed.features import cyclic, ratio
 
+Rentals = Annotated[float, Field(ge=0, description="rentals in that hour")] | None
 Share = Annotated[float, Field(ge=0, le=100, description="%")]
 
 
@@ -27,16 +28,14 @@ class Hour(mlembed.Record):
     month: Annotated[int, Field(ge=1, le=12)]
     hour: Annotated[int, Field(ge=0, le=23)]
     weekday: Annotated[int, Field(ge=0, le=6)]
-    week_ago_users: (
-        Annotated[float, Field(ge=0, description="rentals in that hour a week ago")] | None
-    )
-    day_ago_users: (
-        Annotated[float, Field(ge=0, description="rentals in that hour a day ago")] | None
-    )
+    hour_ago_users: Rentals
+    day_ago_users: Rentals
+    week_ago_users: Rentals
 
 
 TRANSFORMS = {
     "of_day": cyclic("hour", 24),
     "of_year": cyclic("month", 12),
     "trend": ratio("day_ago_users", "week_ago_users"),
+    "now": ratio("hour_ago_users", "day_ago_users"),
 }

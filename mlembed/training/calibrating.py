@@ -15,8 +15,7 @@ from sklearn.frozen import FrozenEstimator
 
 from mlembed.errors import DataError, GateError, first_line
 from mlembed.training.fitting import fit, scores_of
-from mlembed.training.splits import Fold
-from mlembed.training.timesplit import TimeSplit
+from mlembed.training.splits import Fold, split_again
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,12 +93,7 @@ def settling_sides(trainer: Trainer, table: Dataset) -> Fold:
     wanted = (trainer.calibration, trainer.threshold, trainer.interval)
     if all(item is None for item in wanted):
         return Fold(np.arange(len(table)), np.empty(0, np.intp))
-    split = trainer.held_out_by
-    if isinstance(split, TimeSplit):
-        split = dataclasses.replace(split, since=None, test=trainer.settling_share)
-    elif dataclasses.is_dataclass(split) and hasattr(split, "test"):
-        split = dataclasses.replace(split, test=trainer.settling_share)
-    return split.split(table)
+    return split_again(trainer.held_out_by, table, trainer.settling_share)
 
 
 def column_of(table: Dataset, name: str) -> NDArray[Any]:

@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.intp]
 
-__all__ = ["Fold", "GroupSplit", "RandomSplit", "Split", "TimeSplit", "default_split"]
+__all__ = [
+    "Fold",
+    "GroupSplit",
+    "RandomSplit",
+    "Split",
+    "TimeSplit",
+    "default_split",
+    "split_again",
+]
 
 _FEWER = "in fold {k} of {n}; ask for fewer folds or change the seed"
 
@@ -219,3 +227,18 @@ def _each_held_out(title: str, dataset: Dataset, fold_of_row: Rows, n: int) -> t
         checked(title, dataset, ~mask, mask, remedy=_FEWER.format(k=k, n=n))
         for k, mask in enumerate(masks, 1)
     )
+
+
+def split_again(split: Split, dataset: Dataset, share: float | None) -> Fold:
+    """Hold out of rows that were held out of, by the same rule, *share* of them.
+
+    A moment that a TimeSplit names is past by then; a rule without a share is used as it is.
+
+    Raises:
+        DataError: If a side would be too poor.
+    """
+    if isinstance(split, TimeSplit):
+        split = dataclasses.replace(split, since=None)
+    if share is not None and dataclasses.is_dataclass(split) and hasattr(split, "test"):
+        split = dataclasses.replace(split, test=share)
+    return split.split(dataset)

@@ -17,7 +17,7 @@ from mlembed.training.dataset import Dataset, read
 from mlembed.training.declaring import require_sound
 from mlembed.training.gates import Gates
 from mlembed.training.screening import Leakage
-from mlembed.training.splits import default_split
+from mlembed.training.splits import default_split, split_again
 from mlembed.training.yardstick import Yardstick, default_metric
 
 if TYPE_CHECKING:
@@ -151,7 +151,9 @@ class Trainer:
     def validation(self, table: Dataset) -> tuple[Fold, ...]:
         """Return the folds of the training rows *table* on which the candidates compete."""
         split = self.held_out_by
-        return (split.split(table),) if self.folds == 1 else split.folds(table, self.folds)
+        if self.folds > 1:
+            return split.folds(table, self.folds)
+        return (split_again(split, table, getattr(split, "test", None)),)
 
     def read(self, data: Any, *, rejects: Path | None = None) -> Dataset:
         """Read and clean a table.

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-URL = os.environ.get("MLEMBED_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+NOBODY = 65534  # PostgreSQL refuses to run as root
 # Rows that take most of a minute, in more than a hundred batches.
 SLOW = (
     "SELECT i AS age, repeat('x', 2000) AS paid, CASE WHEN i % 5000 = 0 THEN pg_sleep(0.2)::text END"
@@ -41,20 +48,79 @@ while True:  # the driver opens two connections, one after the other
 """
 
 
+@functools.cache
 def url() -> str:
-    """Return the URL of a server that answers; skip the test where there is none."""
-    driver = pytest.importorskip("adbc_driver_postgresql.dbapi", reason="no ADBC for PostgreSQL")
+    """Return the URL of the server that MLEMBED_TEST_POSTGRES names, or of one of our own.
+
+    Tests are skipped where there is neither a server nor the program.
+    """
+    pytest.importorskip("adbc_driver_postgresql.dbapi", reason="no ADBC for PostgreSQL")
+    return os.environ.get("MLEMBED_TEST_POSTGRES") or _start(_programs())
+
+
+def _programs() -> Path:
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if not folders:
+        pytest.skip("no PostgreSQL: install it, or set MLEMBED_TEST_POSTGRES")
+    return folders[0]
+
+
+def _start(programs: Path) -> str:
+    """Start a server that ends with the tests; return its URL."""
+    folder = Path(tempfile.mkdtemp(prefix="mlembed-postgres-"))
+    folder.chmod(0o755)
+    data = folder / "data"
+    data.mkdir(0o700)
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        os.chown(data, NOBODY, NOBODY)
+        identity = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
+    setting_up = [
+        str(programs / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "--no-sync",
+    ]
+    subprocess.run(setting_up, check=True, capture_output=True, **identity)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["-h", "127.0.0.1", "-p", str(port), "-c", f"unix_socket_directories={data}"]
+    running = subprocess.Popen(
+        [str(programs / "postgres"), "-D", str(data), "-F", *options],
+        stderr=subprocess.DEVNULL,
+        **identity,
+    )
+    atexit.register(_stop, running, folder)
+    address = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    wait(lambda: _answers(address))
+    return address
+
+
+def _stop(running: subprocess.Popen[bytes], folder: Path) -> None:
+    running.send_signal(signal.SIGINT)  # to the server: end every connection
+    running.wait(timeout=30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(address: str) -> bool:
+    driver = pytest.importorskip("adbc_driver_postgresql.dbapi")
     try:
-        driver.connect(f"{URL}?connect_timeout=3").close()
+        driver.connect(f"{address}?connect_timeout=3").close()
     except driver.Error:
-        pytest.skip("no PostgreSQL server answers: set MLEMBED_TEST_POSTGRES")
-    return URL
+        return False
+    return True
 
 
 def ask(statement: str, *parameters: Any) -> Any:
     """Return the first cell that *statement* gives, as the administrator."""
     driver = pytest.importorskip("adbc_driver_postgresql.dbapi")
-    with contextlib.closing(driver.connect(URL)) as database, database.cursor() as cursor:
+    with contextlib.closing(driver.connect(url())) as database, database.cursor() as cursor:
         cursor.execute(statement, parameters=parameters or None)
         row = cursor.fetchone()
         database.commit()
@@ -91,7 +157,7 @@ def cut_after(n_bytes: int) -> Iterator[str]:
 
     It is a process of its own: while the driver connects, no thread of this one runs.
     """
-    host = URL.rpartition("@")[2].partition("/")[0]
+    host = url().rpartition("@")[2].partition("/")[0]
     command = [sys.executable, "-c", _WIRE, *host.split(":"), str(n_bytes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
