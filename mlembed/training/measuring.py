@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.errors import SchemaError
-from mlembed.training.against import scores_by
+from mlembed.training.against import against
 from mlembed.training.calibrating import column_of
 from mlembed.training.evaluation.contrast import contrast
 from mlembed.training.evaluation.rows import Rows
@@ -90,19 +89,28 @@ def measure(what: Measuring) -> dict[str, Any]:
     if what.contest.tuned is not None:
         evaluation["tuning"] = what.contest.tuned.to_json()
     if trainer.baseline:
-        evaluation["baseline"] = _baseline(trainer, measured)
+        evaluation["baseline"] = _baseline(trainer, rows, measured.table)
     if what.champion is not None:
-        evaluation["champion"] = _champion(what.champion, trainer, rows, measured.table)
+        evaluation["champion"] = against(
+            what.champion,
+            trainer,
+            rows,
+            measured.table,
+            since=evaluation["folds"]["sides"][-1].get("from"),
+        )
     return evaluation
 
 
 def _clusters(trainer: Trainer, table: Dataset) -> NDArray[np.intp] | None:
+    """Return the number of each row's entity, `(n,)`; a row without one stands for itself."""
     if not trainer.entity:
         return None
     names = column_of(table, trainer.entity)
-    if names.dtype == object:
-        names = np.array(["" if name is None else name for name in names.tolist()])
-    return np.unique(names, return_inverse=True)[1]
+    missing = np.array([name is None or name != name for name in names.tolist()])  # noqa: PLR0124
+    found = np.empty(len(names), dtype=np.intp)
+    known, found[~missing] = np.unique(names[~missing], return_inverse=True)
+    found[missing] = len(known) + np.arange(missing.sum())
+    return found
 
 
 def _costs(what: Measuring) -> Costs | None:
@@ -126,13 +134,22 @@ def _serving(fitted: Fitted, x: NDArray[np.float64]) -> dict[str, float]:
     return {"latency_seconds": statistics.median(seconds), "size_bytes": len(fitted.model)}
 
 
-def _baseline(trainer: Trainer, measured: Prepared) -> dict[str, Any]:
-    """Measure the column that was declared as what a model must beat, where it is known."""
-    scores = np.asarray(measured.table.columns[trainer.baseline], dtype=np.float64)
-    known = ~np.isnan(scores)
-    of = trainer.yardstick.of
-    value = of(measured.y[known], scores[known]) if known.any() else None
-    return {"column": trainer.baseline, "n": int(known.sum()), "value": value}
+def _baseline(trainer: Trainer, rows: Rows, table: Dataset) -> dict[str, Any]:
+    """Compare with the column that a model must beat, on the rows where it is known."""
+    scores = np.asarray(table.columns[trainer.baseline], dtype=np.float64)
+    found = contrast(
+        rows,
+        scores,
+        trainer.metric,
+        trainer.label.threshold,
+        title=trainer.baseline,
+        seed=trainer.seed,
+    )
+    told = {"value": found.get("champion"), "model": found.get("challenger")}
+    ends: dict[str, Any] = {
+        name: found[name] for name in ("n", "difference", "low", "high") if name in found
+    }
+    return {"column": trainer.baseline, **told, **ends}
 
 
 def _sides(what: Measuring) -> dict[str, Any]:
@@ -149,24 +166,3 @@ def _sides(what: Measuring) -> dict[str, Any]:
     )
     gap_seconds = getattr(split, "gap_seconds", 0.0)
     return {"kind": type(split).__name__, "gap_seconds": gap_seconds, **told}
-
-
-def _champion(champion: Bundle, trainer: Trainer, rows: Rows, table: Dataset) -> dict[str, Any]:
-    title = champion.manifest.title
-    told = {"title": title, "metric": trainer.metric}
-    task = champion.manifest.task
-    if champion.manifest.inputs or task.kind != trainer.label.kind:
-        return told | {"note": f"{title} answers another question, so the two are not compared"}
-    try:
-        scores = scores_by(champion, table)
-    except SchemaError:
-        return told | {"note": f"{title} reads columns, or values, that this table does not have"}
-    return contrast(
-        rows,
-        scores,
-        trainer.metric,
-        trainer.label.threshold,
-        title=title,
-        champion_threshold=task.threshold,
-        seed=trainer.seed,
-    )
