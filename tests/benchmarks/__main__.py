@@ -1,7 +1,7 @@
 """Measure what mlembed promises of its speed, on this machine.
 
     python -m tests.benchmarks [calls] [batches] [lowering] [start] [registry] [trouble] [soak]
-        [data] [others] [--short] [--json]
+        [data] [tables] [others] [--short] [--json]
 
 All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
@@ -20,9 +20,10 @@ from .registry import registry
 from .report import show
 from .soak import soak
 from .start import start
+from .tables import tables
 from .trouble import trouble
 
-RUNS = (calls, batches, lowering, start, registry, trouble, soak, data, others)
+RUNS = (calls, batches, lowering, start, registry, trouble, soak, data, tables, others)
 ALL = {run.__name__: run for run in RUNS}
 
 

@@ -16,6 +16,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import get_tags
 
 from mlembed.training.lowering.registry import FeatureSpec
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlembed.training.lowering.graph import Builder
 
 MISSING_CODE = -1.0
+_SPARSE = 0.3  # share of cells that are not 0, below which a matrix is sparse
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def linear_pipeline(estimator: Any, specs: Sequence[FeatureSpec]) -> LinearPipel
     """Wrap a clone of *estimator* so that it can be fitted on NaN and codes.
 
     Columns that are missing throughout are kept and filled with 0, so the matrix keeps its width.
+    One-hot columns stay sparse where the estimator takes them so, which fits several times faster.
     """
+    sparse = bool(get_tags(estimator).input_tags.sparse)
     numbers = [i for i, spec in enumerate(specs) if not spec.n_codes]
     categories = [i for i, spec in enumerate(specs) if spec.n_codes]
     codes = [np.arange(MISSING_CODE, specs[i].n_codes) for i in categories]
@@ -78,12 +82,14 @@ def linear_pipeline(estimator: Any, specs: Sequence[FeatureSpec]) -> LinearPipel
             ),
             (
                 "encode",
-                OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False),
+                OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=sparse),
             ),
         ]
     )
     parts = [("numbers", scaling, numbers), ("categories", one_hot, categories)]
-    encode = ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)
+    encode = ColumnTransformer(
+        [part for part in parts if part[2]], sparse_threshold=_SPARSE if sparse else 0
+    )
     return LinearPipeline([("encode", encode), ("estimator", sklearn.base.clone(estimator))])
 
 
