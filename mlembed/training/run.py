@@ -124,6 +124,7 @@ class Run:
                 "n_read": tables.whole.n_read,
                 "n_rejected": tables.whole.n_rejected,
                 "reasons": dict(tables.whole.reasons),
+                "joins": [dataclasses.asdict(join) for join in tables.whole.joins],
                 "checks": checks,
             }
             say.append(_metrics(evaluation["metrics"]))
@@ -165,11 +166,14 @@ class Run:
                 heldout = self._trainer.read(test)
             rejected = f", {table.n_rejected:,} set aside" if table.n_rejected else ""
             say.append(f"{table.n_read:,} rows{rejected}")
+            say += [
+                f"{join.n_matched:,} of them have a row of {join.title}" for join in table.joins
+            ]
         return table, heldout
 
     def _split(self, table: Dataset, heldout: Dataset | None) -> Tables:
         with self._steps.step("hold rows out") as say:
-            tables = Tables(whole=table, train=table, test=heldout or table)
+            tables = Tables(whole=table, train=table, test=table if heldout is None else heldout)
             if heldout is None:
                 fold = self._trainer.held_out_by.split(table)
                 tables = Tables(

@@ -90,6 +90,15 @@ def slice_name(told: Mapping[str, Any]) -> str:
     return f"{told['column']} = {told['value']}"
 
 
+def joins(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what came of each join: the table, its rows, and the rows that found one."""
+    keys = ("n_right", "n_right_unusable", "n_matched", "n_without_key")
+    return [
+        (str(join["title"]), *(numbers.count(join[key]) for key in keys))
+        for join in evaluation.get("data", {}).get("joins", ())
+    ]
+
+
 def rejects(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each reason to reject a row with the number of rows, the most frequent first."""
     reasons = evaluation.get("data", {}).get("reasons", {})

@@ -112,6 +112,7 @@ def _lines(
         "sides": [side[:3] for side in lines.sides(evaluation)],
         "unmeasured": lines.unmeasured(evaluation),
         "rejects": lines.rejects(evaluation),
+        "joins": lines.joins(evaluation),
         "checks": lines.checks(evaluation),
         "inputs": lines.inputs(manifest),
         "origin": lines.origin(manifest, evaluation),

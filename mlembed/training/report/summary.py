@@ -70,8 +70,10 @@ def facts(manifest: Manifest, evaluation: Mapping[str, Any]) -> list[Fact]:
     return [
         *_headline(manifest, evaluation),
         *_rivals(evaluation),
+        *_to_beat(evaluation),
         *_coverage(evaluation),
         *_rows(evaluation),
+        *_serving(evaluation),
     ]
 
 
@@ -113,6 +115,23 @@ def _rivals(evaluation: Mapping[str, Any]) -> Iterator[Fact]:
         name = contest.get(role)
         if candidates.get(name) is not None:
             yield Fact(f"{words}, validation", numbers.number(candidates[name]), str(name))
+
+
+def _to_beat(evaluation: Mapping[str, Any]) -> Iterator[Fact]:
+    found = evaluation.get("baseline", {})
+    if found.get("value") is not None:
+        yield Fact("To beat, test rows", numbers.number(found["value"]), str(found["column"]))
+
+
+def _serving(evaluation: Mapping[str, Any]) -> Iterator[Fact]:
+    found = evaluation.get("serving")
+    if found:
+        size = numbers.number(found["size_bytes"] / 1000)
+        yield Fact(
+            "One row takes",
+            f"{numbers.number(found['latency_seconds'] * 1e6)} µs",
+            f"in the graph, where it was trained; {size} kB",
+        )
 
 
 def _coverage(evaluation: Mapping[str, Any]) -> Iterator[Fact]:
