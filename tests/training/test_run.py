@@ -1,0 +1,110 @@
+"""What the README declares can be declared and trained, joined tables and strangers included."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pytest
+from pydantic import Field
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
+
+import mlembed
+from mlembed.errors import GateError
+from mlembed.serving.session import Session
+from mlembed.training import Table
+from mlembed.training.fitting import scores_of
+from mlembed.training.matrix import encode_dataset
+from visits import trainer, visits
+
+if TYPE_CHECKING:
+    from mlembed.training import Trainer
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+class Payment(mlembed.Record):
+    """One card payment."""
+
+    at: dt.datetime
+    amount: Annotated[float, Field(ge=0)]
+    shop: str
+    balance: float | None = None
+
+
+def test_readme_declares_what_can_be_trained() -> None:
+    """The long declaration of the README is sound: its names, its options and its estimators."""
+    block = next(
+        text
+        for text in re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+        if "ByCost(" in text
+    )
+    lightgbm = pytest.importorskip("lightgbm")
+    names: dict[str, Any] = {
+        "Payment": Payment,
+        "make_pipeline": make_pipeline,
+        "ColumnTransformer": ColumnTransformer,
+        "TargetEncoder": TargetEncoder,
+        "RandomForestClassifier": RandomForestClassifier,
+        "LGBMClassifier": lightgbm.LGBMClassifier,
+    }
+
+    exec(block, names)  # noqa: S102  our own README
+
+    declared: Trainer = names["trainer"]
+    assert declared.extra == ("at", "customer", "amount")
+
+
+def test_train_reads_what_is_joined() -> None:
+    """A declared source is read where no table is named, and what was joined is told."""
+    table = visits(1200)
+    left = {name: values for name, values in table.items() if name != "basket"}
+    left["visit"] = np.arange(1200)
+    right = {"visit": np.arange(1000), "basket": table["basket"][:1000]}
+
+    made = trainer(data=Table(left).join(Table(right), on="visit")).train()
+
+    (join,) = made.evaluation["data"]["joins"]
+    assert (join["n_matched"], join["n_right"]) == (1000, 1000)
+    assert made.n_train + made.n_test == 1200
+
+
+def test_train_lets_an_isolation_forest_compete() -> None:
+    """What finds strangers is fitted without labels, judged by them, and served as it scores."""
+    random = np.random.default_rng(0)
+    table = visits(1500)
+    strange = random.random(1500) < 0.06
+    table["minutes"] = np.where(strange, 590.0, table["minutes"])
+    table["basket"] = np.where(strange, 5_000.0, table["basket"])
+    table["ordered"] = np.where(strange, "yes", "no").astype(object)
+    declared = trainer(
+        candidates=[IsolationForest(n_estimators=50)], features=("minutes", "basket")
+    )
+
+    made = declared.train(table)
+
+    rows = declared.read(table)
+    x = encode_dataset("test", made.fitted.columns, rows)
+    features = Session(made.fitted.features_model).run_matrix(x)
+    own = scores_of(made.fitted.estimator, features)
+    assert made.fitted.name == "IsolationForest"
+    assert made.metrics["roc_auc"] > 0.99
+    assert np.abs(made.fitted.session.run_matrix(x) - own).max() <= 1e-9
+
+
+def test_train_refuses_what_no_better_than_chance_tells() -> None:
+    """Noise does not beat the trivial baseline, and nothing is made of it."""
+    table = visits(600)
+    random = np.random.default_rng(1)
+    for name in ("minutes", "basket"):
+        table[name] = random.uniform(0, 60, 600)
+    table["ordered"] = np.array(["yes", "no"] * 300, dtype=object)[random.permutation(600)]
+
+    with pytest.raises(GateError, match="no candidate for 'visits' is better than"):
+        trainer(metric="log_loss").train(table)
