@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = (
     *("numpy", "onnxruntime", "pydantic", "opentelemetry", "django", "sklearn", "duckdb"),
     *("typer", "httpx", "onnx", "skl2onnx", "pandas", "polars", "pyarrow", "matplotlib"),
+    *("optuna", "scipy", "lightgbm", "xgboost", "adbc_driver_manager", "jinja2", "rich"),
 )
 PUBLIC = {
     *("Category", "Column", "Log", "Model", "Prediction", "Record", "Settings"),

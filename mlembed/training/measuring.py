@@ -70,7 +70,7 @@ def measure(what: Measuring) -> dict[str, Any]:
         scores=what.fitted.session.run_matrix(measured.x),
         columns=measured.columns,
         x=measured.x,
-        clusters=_clusters(trainer, measured.table),
+        clusters=clusters_of(trainer, measured.table),
         entity=trainer.entity,
         classes=measured.table.classes,
     )
@@ -101,8 +101,11 @@ def measure(what: Measuring) -> dict[str, Any]:
     return evaluation
 
 
-def _clusters(trainer: Trainer, table: Dataset) -> NDArray[np.intp] | None:
-    """Return the number of each row's entity, `(n,)`; a row without one stands for itself."""
+def clusters_of(trainer: Trainer, table: Dataset) -> NDArray[np.intp] | None:
+    """Return the number of each row's entity, `(n_records,)`; None where none is declared.
+
+    A row that names none is an entity of its own.
+    """
     if not trainer.entity:
         return None
     names = column_of(table, trainer.entity)

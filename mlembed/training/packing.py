@@ -105,9 +105,18 @@ class Packing:
             runtime={"onnxruntime": f">={OLDEST_RUNTIME}"},
         )
 
+    @functools.cached_property
+    def told(self) -> dict[str, Any]:
+        """The evaluation, and how it can be made again."""
+        training = self.manifest.training
+        facts = ("seed", "data_digest", "code", "libraries")
+        made = {name: training[name] for name in facts if name in training}
+        command = f"mlembed train TRAIN.py --data TABLE --verify {self.manifest.title}"
+        return {**self.evaluation, "reproduce": {**made, "command": command}}
+
     def report(self) -> str:
         """Return the report, an HTML page."""
-        return write_report(self.manifest, self.evaluation, self.proof.to_json())
+        return write_report(self.manifest, self.told, self.proof.to_json())
 
     def bundle(self) -> Bundle:
         """Pack, and put the bundle in service once.
@@ -125,9 +134,9 @@ class Packing:
             "model.onnx": fitted.model,
             "golden.json": _golden(manifest, fitted, self.measured).to_bytes(),
             "reference.json": strictjson.dumps(reference),
-            "evaluation.json": strictjson.dumps(dict(self.evaluation)),
+            "evaluation.json": strictjson.dumps(self.told),
             "proof.json": strictjson.dumps(proof),
-            "card.md": write_card(manifest, self.evaluation, proof).encode(),
+            "card.md": write_card(manifest, self.told, proof).encode(),
         }
         bundle = pack(manifest, files)
         Served(bundle, Serving(Settings(log=False, log_features=False)))

@@ -20,6 +20,7 @@ from mlembed.registry.pointer import Ref
 from mlembed.training.against import scores_by
 from mlembed.training.gate import CHALLENGER, Gate, Verdict
 from mlembed.training.logged import table_of
+from mlembed.training.measuring import clusters_of
 from mlembed.training.progress import Steps
 from mlembed.training.run import N_STEPS
 
@@ -70,6 +71,12 @@ def retrain(
         raise DataError(
             f"{champion.manifest.title} takes tensors, which no log holds: train it where it was "
             "made, and publish the new file with mlembed pack"
+        )
+    if champion.manifest.task.kind != trainer.label.kind:
+        raise DataError(
+            f"{champion.manifest.title} answers with a {champion.manifest.task.kind} label, the "
+            f"Trainer with a {trainer.label.kind} one, so the two cannot be compared; train and "
+            "promote the new kind with mlembed train"
         )
     if not dry_run:
         registry.require_writable(trainer.name)
@@ -196,6 +203,7 @@ def _compare(
         trainer.metric,
         champion.manifest.task.threshold,
         challenger_threshold=candidate.bundle.manifest.task.threshold,
+        clusters=clusters_of(trainer, heldout),
         resamples=gate.resamples,
         seed=trainer.seed,
     )

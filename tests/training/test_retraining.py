@@ -13,7 +13,7 @@ from mlembed.errors import DataError, NotFoundError, SettingsError
 from mlembed.monitoring.log import read_log
 from mlembed.registry.file import FileRegistry
 from mlembed.registry.pointer import Ref
-from mlembed.training import Binary, Gates
+from mlembed.training import Binary, Gates, Multiclass
 from mlembed.training.gate import Gate
 from mlembed.training.retraining import retrain
 from visits import Visit, trainer, visits
@@ -230,3 +230,29 @@ def test_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
     """A gate that could never be met, or always, is refused."""
     with pytest.raises(SettingsError, match="gate"):
         Gate(**bad)
+
+
+def test_retrain_refuses_a_champion_of_another_kind(trade: Trade) -> None:
+    """A label of several classes cannot face a champion of two; nothing is published."""
+    trade.serve(100, 1, changed=True)
+
+    with pytest.raises(DataError, match="binary label, the Trainer with a multiclass one"):
+        trade.retrain(trainer=trainer(label=Multiclass("ordered"), metric="error"))
+
+    assert trade.registry.versions("visits") == ["1.0.0"]
+
+
+def test_retrain_draws_whole_entities(trade: Trade) -> None:
+    """With an entity, which a log knows by its key, the comparison counts entities and not rows."""
+    table = visits(1600, 1, changed=True)
+    model = mlembed.load("visits", registry=trade.registry, settings=trade.settings)
+    for row in range(1600):
+        record = {name: table[name][row] for name in Visit.model_fields}
+        p = model.predict(record, key=f"customer {row % 40}")
+        model.outcome(p.id, table["ordered"][row])
+    model.close()
+
+    verdict = trade.retrain(trainer=trainer(entity="customer"))
+
+    assert verdict.comparison is not None
+    assert verdict.comparison.clusters == 40
