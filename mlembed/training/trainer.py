@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from mlembed.errors import DataError
 from mlembed.record import columns_of
 from mlembed.training import lowering
 from mlembed.training.checks import Checks
@@ -206,4 +207,9 @@ class Trainer:
 
         run = Run(self, progress=progress, champion=champion, report=report, study=study)
         given = self.data if data is None else data
+        if given is None:
+            raise DataError(
+                f"'{self.name}' has no table to train on: give one (--data), or declare "
+                "Trainer(data=...)"
+            )
         return run(given, test, version=version, rejects=rejects, provenance=provenance or {})

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 import mlembed
-from mlembed.errors import GateError
+from mlembed.errors import DataError, GateError
 from mlembed.serving.session import Session
 from mlembed.training import Table
 from mlembed.training.fitting import scores_of
@@ -73,6 +73,12 @@ def test_train_reads_what_is_joined() -> None:
     (join,) = made.evaluation["data"]["joins"]
     assert (join["n_matched"], join["n_right"]) == (1000, 1000)
     assert made.n_train + made.n_test == 1200
+
+
+def test_train_asks_for_a_table() -> None:
+    """Where neither the caller nor the declaration names a table, the message says how to."""
+    with pytest.raises(DataError, match=r"no table to train on: give one \(--data\), or declare"):
+        trainer().train()
 
 
 def test_train_lets_an_isolation_forest_compete() -> None:
