@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _REASONS_SHOWN = 5
 _CLASSES_SHOWN, _CLASS_LENGTH = 10, 40
 _DIGESTED = 1 << 18
+_LARGEST = 1e140
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,7 +119,7 @@ def read(
 
     Raises:
         DataError: If the table cannot be read, lacks columns, has no good row, or its label has
-            one class.
+            one class or is too large to be squared.
     """
     with opened(data, cleaning) as source:
         classes = judge(source, columns, label, cleaning, extra)
@@ -144,6 +145,8 @@ def read(
             joins=source.joins,
             classes=classes[0] if label.kind == "multiclass" else (),
         )
+        if label.kind == "regression":
+            _require_moderate(source, dataset, label)
         if label.kind == "binary":
             _require_both(source, dataset, label, classes)
         if label.kind == "multiclass" and (dataset.y == dataset.y[0]).all():
@@ -176,6 +179,14 @@ def _all_rejected(source: Source, reasons: Counter[str]) -> str:
         f"{source.title}: each of its {source.n_rows:,} rows breaks a rule: {listed}. Correct the "
         "table, or loosen the record or the Cleaning"
     )
+
+
+def _require_moderate(source: Source, dataset: Dataset, label: Regression) -> None:
+    if np.abs(dataset.y).max() > _LARGEST:
+        raise DataError(
+            f"{source.title}: label '{label.column}' holds numbers beyond {_LARGEST:.0e}, whose "
+            "squares a double cannot sum up: give it in a larger unit"
+        )
 
 
 def _require_both(

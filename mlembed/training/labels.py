@@ -86,6 +86,14 @@ class Binary:
         if isinstance(plain, str) and plain in self._texts:
             return 1.0
         number, known = _number(plain), self._numbers
+        if (
+            number is not None
+            and not math.isfinite(number)
+            and (known or not isinstance(plain, str))
+        ):
+            raise DataError(
+                f"label '{self.column}': an outcome is not finite; expected {self._wanted}"
+            )
         if number is not None and known:
             if isinstance(plain, bool) and not known <= {0.0, 1.0}:
                 return number
