@@ -62,14 +62,15 @@ def choose_golden(
 def decode(columns: Sequence[Column], row: Sequence[float]) -> Record:
     """Return a record that encodes to *row*, as JSON types; times are seconds since 1970.
 
-    A code outside the vocabulary becomes a value nobody has seen.
+    A code outside the vocabulary becomes a value nobody has seen, and so does a missing code of a
+    category that must be there.
     """
     return {column.name: _value(column, cell) for column, cell in zip(columns, row, strict=True)}
 
 
 def _value(column: Column, cell: float) -> Any:
     if cell != cell:  # noqa: PLR0124  NaN
-        return None
+        return None if column.nullable or column.kind != "category" else UNSEEN
     if column.kind == "boolean":
         return bool(cell)
     if column.kind == "category":
