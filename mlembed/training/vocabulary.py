@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
 
+_MAX_LENGTH = 10_000
+
 
 def learn(columns: Sequence[Column], dataset: Dataset) -> tuple[Column, ...]:
     """Return *columns* with the vocabularies that their rules make of *dataset*.
@@ -59,6 +61,18 @@ def require_known(columns: Sequence[Column], dataset: Dataset) -> None:
         )
 
 
+def _require_short(name: str, vocabulary: Sequence[str]) -> None:
+    """Refuse what a manifest cannot hold, before the time of a whole run is spent on it."""
+    longest = max(map(len, vocabulary), default=0)
+    if longest > _MAX_LENGTH:
+        raise DataError(
+            f"category '{name}' has a value of {longest:,} characters, expected at most "
+            f"{_MAX_LENGTH:,}: it describes rather than names. Shorten it, or leave the column out"
+        )
+    if any("\0" in text for text in vocabulary):
+        raise DataError(f"category '{name}' has a value with a NUL character: clean the table")
+
+
 def _learn(column: Column, counts: Counter[str | None]) -> Column:
     rule = column.rule
     seen = [value for value in counts if value is not None]
@@ -81,4 +95,5 @@ def _learn(column: Column, counts: Counter[str | None]) -> Column:
             f"category '{column.name}' has no value to learn: none of the training rows holds one "
             f"{rule.min_count} times. Lower Category(min_count=...), or leave the column out"
         )
+    _require_short(column.name, frequent)
     return dataclasses.replace(column, vocabulary=tuple(frequent), rare=rare)
