@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
@@ -76,11 +77,18 @@ def _settling(trainer: Trainer) -> Iterator[str]:
 
 
 def _candidates(trainer: Trainer) -> Iterator[str]:
+    if not isinstance(trainer.candidates, Sequence):
+        yield "candidates must be a list of estimators"
+        return
     if not trainer.candidates:
         yield "name at least one candidate"
     kind = trainer.label.kind
     suits = is_regressor if kind == "regression" else is_classifier
     wanted = "regressor" if kind == "regression" else "classifier"
     for candidate in trainer.candidates:
-        if not (suits(candidate) or (kind == "binary" and is_outlier_detector(candidate))):
+        if isinstance(candidate, type):
+            yield f"{candidate.__name__} is a class, expected {candidate.__name__}(...)"
+        elif not hasattr(candidate, "fit"):
+            yield f"a {type(candidate).__name__} is no estimator"
+        elif not (suits(candidate) or (kind == "binary" and is_outlier_detector(candidate))):
             yield f"{type(candidate).__name__} is no {wanted}, which a {kind} label needs"

@@ -137,7 +137,8 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
         rows: Its rows to fit on, `(n,)`.
 
     Raises:
-        DataError: If scikit-learn refuses the table, or the fit does not converge.
+        DataError: If the estimator refuses the table, whatever it raises, or the fit does not
+            converge or needs more memory than there is.
     """
     declared = competitor.estimator
     estimator = (
@@ -158,7 +159,12 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
         raise DataError(
             f"{competitor.name} did not converge: raise its max_iter in the declaration"
         ) from warning
-    except (ValueError, TypeError, FloatingPointError) as error:
+    except MemoryError as error:
+        raise DataError(
+            f"{competitor.name} needs more memory than there is: declare a smaller one, or train on "
+            "fewer rows"
+        ) from error
+    except Exception as error:
         raise DataError(f"{competitor.name} refuses the table: {first_line(error)}") from error
 
 
