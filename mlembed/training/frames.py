@@ -49,9 +49,10 @@ def stage(connection: duckdb.DuckDBPyConnection, name: str, data: Any) -> tuple[
     elif isinstance(data, Mapping):
         library, title, headers = "", "the mapping of columns", [str(header) for header in data]
     else:
+        lazy = " Collect it first" * hasattr(data, "collect")
         raise DataError(
             f"a {type(data).__name__} is no table; expected the path of a CSV, JSON or Parquet "
-            "file, a pandas or polars DataFrame, an Arrow Table, or a mapping of columns"
+            f"file, a pandas or polars DataFrame, an Arrow Table, or a mapping of columns.{lazy}"
         )
     if not headers:
         raise DataError(f"{title} has no columns: hand over a table with columns and rows")
