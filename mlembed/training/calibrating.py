@@ -15,6 +15,7 @@ from sklearn.frozen import FrozenEstimator
 
 from mlembed.errors import DataError, GateError, first_line
 from mlembed.training.fitting import fit, scores_of
+from mlembed.training.several import require_all
 from mlembed.training.splits import Fold, split_again
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Method = Literal["sigmoid", "isotonic", "temperature"]
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
+_FEWEST = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,23 +69,25 @@ def fit_and_settle(trainer: Trainer, competitor: Competitor, prepared: Prepared)
             amounts = {
                 name: column_of(prepared.table, name)[later] for name in trainer.threshold.columns
             }
-            threshold = _useful(trainer.threshold.choose(y, scores, amounts))
+            threshold = _useful(trainer.threshold.choose(y, scores, amounts), scores)
         if trainer.interval is not None:
             interval = trainer.interval.fit(y, scores)
     return Settled(estimator=estimator, threshold=threshold, interval=interval, sides=sides)
 
 
-def _useful(chosen: Chosen) -> Chosen:
+def _useful(chosen: Chosen, scores: NDArray[np.float64]) -> Chosen:
     """Return what was chosen, unless it labels nobody or everybody.
 
     Raises:
         GateError: If it does: the best that can be done is then to ask no model at all.
     """
-    if not 0 < chosen.value < 1:
-        whom = "no row" if chosen.value >= 1 else "every row"
+    n_labelled = int((scores >= chosen.value).sum())
+    if n_labelled in (0, len(scores)):
+        whom = "every one" if n_labelled else "none"
         raise GateError(
-            f"by {chosen.rule} the best threshold labels {whom}, so nothing would be gained from "
-            "the model's answers. Look at the amounts of the rule, or find a better model"
+            f"the threshold by {chosen.rule} labels {whom} of the {len(scores):,} later rows, so "
+            "nothing would be gained from the model's answers. Look at what the rule asks, or find "
+            "a better model"
         )
     return chosen
 
@@ -102,11 +106,19 @@ def column_of(table: Dataset, name: str) -> NDArray[Any]:
 
 
 def _calibrated(method: Method, estimator: Any, prepared: Prepared, later: NDArray[np.intp]) -> Any:
+    y = prepared.y[later].astype(int)
+    where = f"calibration '{method}' on the {len(later):,} later rows"
+    require_all(prepared.table, prepared.y[later], f"the side of {where}")
+    fewest = int(np.unique(y, return_counts=True)[1].min())
+    if fewest < _FEWEST:
+        raise DataError(
+            f"{where} needs {_FEWEST} of each class, one has {fewest}; more rows are needed, or a "
+            "greater settling_share"
+        )
     calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method=method)
     try:
-        return calibrated.fit(prepared.features[later], prepared.y[later].astype(int))
+        return calibrated.fit(prepared.features[later], y)
     except ValueError as error:
         raise DataError(
-            f"calibration '{method}' on the {len(later):,} later rows failed: {first_line(error)}. "
-            "More rows are needed, or another method"
+            f"{where} failed: {first_line(error)}. More rows are needed, or another method"
         ) from error
