@@ -18,7 +18,7 @@ from mlembed.training.probes import Probe, spread
 from mlembed.training.treewalk import MEMBER, attributes, member_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
     from onnx import ModelProto
@@ -62,7 +62,7 @@ class _Way:
         return next((value for value in tries if self.allows(value)), None)
 
 
-def branch_probe(model: ModelProto, features: Matrix, codes: Collection[int] = ()) -> Probe | None:
+def branch_probes(model: ModelProto, features: Matrix, codes: Collection[int] = ()) -> list[Probe]:
     """Return rows at both sides of splits that they reach, and with a missing value there.
 
     Args:
@@ -71,7 +71,8 @@ def branch_probe(model: ModelProto, features: Matrix, codes: Collection[int] = (
         codes: Positions of the categories, which take whole numbers alone.
 
     Returns:
-        At most four or six rows a split, of at most 2,000 splits, evenly spaced; None where no
+        `branches`, at most four or six rows a split, of at most 2,000 splits, evenly spaced; and
+        `branches_missing`, those with a missing value that no usual row has there. Empty where no
         tree reads the features themselves.
     """
     bases = spread(features, _N_BASES)
@@ -80,16 +81,27 @@ def branch_probe(model: ModelProto, features: Matrix, codes: Collection[int] = (
         for trees, source in _ensembles(model)
         for reached in _reached(trees, bases, source, codes)
     ]
-    if not found:
-        return None
+    known = np.atleast_1d(np.isnan(features).any(axis=0))
+    foreign = [
+        bool((np.isnan(row) > known).any() or (math.isnan(value) and not known[feature]))
+        for row, feature, value in found
+    ]
+    return [
+        _probe(name, [item for item, is_own in zip(found, foreign, strict=True) if is_own is flag])
+        for name, flag in (("branches", False), ("branches_missing", True))
+        if flag in foreign
+    ]
+
+
+def _probe(name: str, found: Sequence[tuple[Matrix, int, float]]) -> Probe:
     rows, positions, values = zip(*found, strict=True)
-    n = len(rows)
     return Probe(
-        "branches",
+        name,
         np.array(rows),
-        np.arange(n),
+        np.arange(len(rows)),
         np.array(positions, np.intp)[:, np.newaxis],
         np.array(values)[:, np.newaxis],
+        is_foreign=name == "branches_missing",
     )
 
 

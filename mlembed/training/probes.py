@@ -7,6 +7,7 @@ block by block: a forest has more thresholds than rows fit into memory.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ class Probe:
         base: Position of the row each one starts from, `(n_rows,)`.
         position: The columns that each one changes; -1 for none, `(n_rows, n_changes)`.
         value: What it puts there, `(n_rows, n_changes)`.
+        is_foreign: Whether no host can send them, so that an estimator may refuse them.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Probe:
     base: Positions
     position: Positions
     value: Matrix
+    is_foreign: bool = False
 
     def __len__(self) -> int:
         return len(self.base)
@@ -92,7 +95,7 @@ def probes(
     """
     bases = spread(x_heldout, N_BASES)
     values: dict[str, Callable[[Column], Iterable[float]]] = {
-        "missing": lambda _: [np.nan],
+        "missing": lambda column: [np.nan] if may_be_missing(column) else [],
         "bounds": _bounds,
         "codes": _codes,
         "ids": _ids,
@@ -100,15 +103,45 @@ def probes(
         "extremes": _extremes,
     }
     random = np.random.default_rng(seed)
+    missing = bases[:1].copy()
+    missing[:, [may_be_missing(column) for column in columns]] = np.nan
     found = [
         given("heldout", spread(x_heldout, N_HELDOUT)),
         *(_vary(name, bases, list(map(of, columns))) for name, of in values.items()),
         *_splits(x_heldout, [splits.get(column.name, ()) for column in columns], random),
-        given("all_missing", np.full((1, len(columns)), np.nan)),
+        given("all_missing", missing),
         given("random", _random(x_heldout, columns, random)),
         given("recombined", _recombined(x_heldout, random)),
+        *_foreign(x_heldout, bases, columns, random),
     ]
     return {probe.name: probe for probe in found if len(probe)}
+
+
+def may_be_missing(column: Column) -> bool:
+    """Tell whether a host's record can put NaN into the row."""
+    unknown = column.unknown_code if column.kind == "category" else None
+    return column.nullable or (unknown is not None and math.isnan(unknown))
+
+
+def _foreign(
+    x_heldout: Matrix, bases: Matrix, columns: Sequence[Column], random: np.random.Generator
+) -> list[Probe]:
+    """Return rows that no host can send, on which a graph is compared where the estimator can."""
+    missing = [[] if may_be_missing(column) else [np.nan] for column in columns]
+    codes = [[c.n_codes, c.n_codes + 5.0] if c.kind == "category" else [] for c in columns]
+    wild = _random(x_heldout, columns, random)
+    wild[random.random(wild.shape) < _MISSING_SHARE] = np.nan
+    for position, column in enumerate(columns):
+        if column.kind == "category":
+            rows = random.random(len(wild)) < _MISSING_SHARE
+            wild[rows, position] = column.n_codes + random.integers(0, 2, rows.sum())
+    found = [
+        _vary("foreign_missing", bases, missing),
+        given("foreign_all_missing", np.full((1, len(columns)), np.nan)),
+        _vary("foreign_codes", bases, codes),
+        given("foreign_random", wild),
+    ]
+    return [dataclasses.replace(probe, is_foreign=True) for probe in found]
 
 
 def given(name: str, x: Matrix) -> Probe:
@@ -190,12 +223,12 @@ def _inside(end: float, towards: float, *, excluded: bool) -> float:
 
 
 def _codes(column: Column) -> list[float]:
-    """Return every value a category or boolean can have, and codes no vocabulary holds."""
+    """Return every value a category or boolean can have."""
     if column.kind == "boolean":
         return [0.0, 1.0]
     if column.kind != "category":
         return []
-    return [*map(float, range(column.n_codes + 1)), column.n_codes + 5.0]
+    return [*map(float, range(column.n_codes))]
 
 
 def _ids(column: Column) -> list[float]:
@@ -218,18 +251,20 @@ def _extremes(column: Column) -> list[float]:
 
 
 def _random(x_heldout: Matrix, columns: Sequence[Column], random: np.random.Generator) -> Matrix:
-    """Draw each column on its own, from its observed range, a tenth of it missing."""
+    """Draw each column on its own, from its observed range, a tenth missing where it may be."""
     x = np.empty((N_RANDOM, len(columns)))
     for position, column in enumerate(columns):
         seen = x_heldout[~np.isnan(x_heldout[:, position]), position]
         low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
         if column.kind == "category":
-            x[:, position] = random.integers(0, column.n_codes + 2, N_RANDOM)
+            x[:, position] = random.integers(0, max(1, column.n_codes), N_RANDOM)
         elif column.kind == "number":
             x[:, position] = random.uniform(low, high, N_RANDOM)
         else:
             x[:, position] = random.uniform(low, high, N_RANDOM).round()
-    x[random.random(x.shape) < _MISSING_SHARE] = np.nan
+        if may_be_missing(column):
+            share = _MISSING_SHARE if column.n_codes or column.kind != "category" else 1.0
+            x[random.random(N_RANDOM) < share, position] = np.nan
     return x
 
 

@@ -52,6 +52,7 @@ class Group:
         threshold_ties: Rows whose score is the threshold to within the tolerance, or whose two
             likeliest classes tie; only there can labels disagree when the scores do not.
         not_numbers: Rows on which both sides give NaN.
+        refused: Rows that no host can send and the estimator does not take; they are not compared.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Group:
     label_disagreements: int
     threshold_ties: int
     not_numbers: int = 0
+    refused: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class Proof:
             "label_disagreements": sum(group.label_disagreements for group in self.groups),
             "threshold_ties": sum(group.threshold_ties for group in self.groups),
             "not_numbers": sum(group.not_numbers for group in self.groups),
+            "refused": sum(group.refused for group in self.groups),
             "n_nodes": sum(self.ops.values()),
             "ops": dict(self.ops),
             "versions": dict(self.versions),
@@ -213,15 +216,16 @@ def compare(
         if errors.max(initial=0.0) > tolerance:
             raise _failure(probe, errors, tolerance, names, blame)
         apart, ties = difference.labels(ours, theirs, threshold, tolerance)
-        missing = np.isnan(theirs).reshape(len(theirs), -1).any(axis=1)
+        missing = np.isnan(theirs.T).any(axis=0) if theirs.ndim > 1 else np.isnan(theirs)
         groups.append(
             Group(
                 name=probe.name,
-                n_rows=len(probe),
+                n_rows=len(theirs),
                 max_abs_error=float(errors.max(initial=0.0)),
                 label_disagreements=int(apart.sum()),
                 threshold_ties=int(ties.sum()),
                 not_numbers=int(missing.sum()),
+                refused=len(probe) - len(theirs),
             )
         )
     return tuple(groups)

@@ -17,7 +17,7 @@ from mlembed.columns import Column
 from mlembed.serving.session import Session
 from mlembed.training import lowering
 from mlembed.training.blame import Blame, find_blame
-from mlembed.training.branches import branch_probe
+from mlembed.training.branches import branch_probes
 from mlembed.training.lowering.nesting import modules_of, tolerance_of
 from mlembed.training.probes import N_HELDOUT, probes, spread
 from mlembed.training.proof import Group, Kind, Proof, compare, estimator_scores, prove
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 # The kinds of rows that are tried on the estimator's own features, where some are computed.
-OF_FEATURES = ("missing", "splits", "all_splits", "recombined", "branches")
-OF_TREES = ("branches",)
+OF_TREES = ("branches", "branches_missing")
+OF_FEATURES = ("foreign_missing", "splits", "all_splits", "recombined", *OF_TREES)
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "protobuf")
 _OPTIONAL = ("lightgbm", "xgboost", "skl2onnx")
 
@@ -146,8 +146,7 @@ def prove_features(
     model, (tolerance, _) = lowering.serialize(graph), tolerance_of(estimator)
     found = probes(heldout, [_column(spec) for spec in specs], splits, seed=seed)
     codes = {position for position, spec in enumerate(specs) if spec.n_codes}
-    branches = branch_probe(graph, heldout, codes)
-    found |= {} if branches is None else {"branches": branches}
+    found |= {probe.name: probe for probe in branch_probes(graph, heldout, codes)}
     names = [spec.name for spec in specs]
     return compare(
         model,
@@ -183,13 +182,13 @@ def _blamer(
     """Return a function that finds the wrong node; what it needs is made when it is called."""
 
     def blame(x: Matrix) -> Blame | None:
-        known = [*checkpoints(), _score(estimator)]
+        known = [*checkpoints(), _checkpoint(estimator)]
         return find_blame(model, x, known, features_of, names=names, tolerance=tolerance)
 
     return blame
 
 
-def _score(estimator: Any) -> Checkpoint:
+def _checkpoint(estimator: Any) -> Checkpoint:
     predict = estimator_scores(estimator, None)
     return lowering.Checkpoint("score", f"the score of {type(estimator).__name__}", predict)
 

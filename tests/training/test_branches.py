@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 
 from mlembed.errors import ProofError
 from mlembed.training import lowering
-from mlembed.training.branches import N_SPLITS, branch_probe
+from mlembed.training.branches import N_SPLITS, branch_probes
 from mlembed.training.proof import compare, estimator_scores
 from training.lowering.agreement import SPECS, features, fit
 
@@ -39,13 +39,11 @@ def fitted(name: str) -> Any:
 
 def passes(name: str, graph: onnx.ModelProto) -> bool:
     """Tell whether *graph* stands for the estimator called *name* on the rows of its branches."""
-    probe = branch_probe(graph, X, {3})
-    assert probe is not None
     try:
         compare(
             graph.SerializeToString(),
             estimator_scores(fitted(name)[0], None),
-            [probe],
+            branch_probes(graph, X, {3}),
             names=[spec.name for spec in SPECS],
             kind="regression",
             threshold=None,
@@ -116,18 +114,16 @@ def test_branches_find_every_split_that_is_wrong(name: str, what: str) -> None:
 
 def test_branches_are_spaced_over_very_many_splits() -> None:
     """Of a forest's splits a fixed number is tried, from the first trees and from the last."""
-    probe = branch_probe(fitted("many")[1], X)
+    (probe,) = branch_probes(fitted("many")[1], X)
     modes = numpy_helper.to_array(trees_of(fitted("many")[1])["nodes_modes"].t)
 
     assert len(modes) > N_SPLITS
-    assert probe is not None
     assert N_SPLITS < len(probe) <= 6 * N_SPLITS
 
 
 def test_branches_keep_codes_whole() -> None:
     """Between two codes there is none: a category is led to codes alone, or is missing."""
-    probe = branch_probe(fitted("many")[1], X, {3})
-    assert probe is not None
+    (probe,) = branch_probes(fitted("many")[1], X, {3})
 
     jobs = np.concatenate([block[:, 3] for block in probe.blocks()])
 
@@ -137,9 +133,21 @@ def test_branches_keep_codes_whole() -> None:
     assert found.min() >= 0.0
 
 
+def test_branches_tell_apart_the_missing_that_no_row_has() -> None:
+    """A missing value is foreign where no usual row has one; there an estimator may refuse it."""
+    filled = np.nan_to_num(X)
+
+    usual, foreign = branch_probes(fitted("boosting")[1], filled, {3})
+
+    assert not usual.is_foreign
+    assert foreign.is_foreign
+    assert not any(np.isnan(block).any() for block in usual.blocks())
+    assert all(np.isnan(block).any(axis=1).all() for block in foreign.blocks())
+
+
 def test_branches_of_what_has_no_trees() -> None:
     """A graph without trees has no branches to try."""
     builder = lowering.Builder(2)
     graph = builder.model(builder.node("Gemm", "x", builder.constant([[1.0], [2.0]])), "score", 1)
 
-    assert branch_probe(graph, X[:, :2]) is None
+    assert branch_probes(graph, X[:, :2]) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlembed.columns import Column
+from mlembed.columns import Category, Column
 from mlembed.training.probes import (
     EXTREMES,
     IDS,
@@ -19,15 +19,16 @@ from mlembed.training.probes import (
     N_RECOMBINED,
     N_SAMPLED,
     TIMES,
+    may_be_missing,
     probes,
 )
 
 COLUMNS = (
     Column(name="age", kind="number", minimum=0.0, exclusive_minimum=True, maximum=120.0),
-    Column(name="account", kind="integer"),
-    Column(name="member", kind="boolean"),
-    Column(name="town", kind="category", vocabulary=("oslo", "lyon"), rare=True),
-    Column(name="seen", kind="timestamp"),
+    Column(name="account", kind="integer", nullable=True),
+    Column(name="member", kind="boolean", nullable=True),
+    Column(name="town", kind="category", vocabulary=("oslo", "lyon"), rare=True, nullable=True),
+    Column(name="seen", kind="timestamp", nullable=True),
 )
 AGE, ACCOUNT, MEMBER, TOWN, SEEN = range(5)
 
@@ -71,11 +72,46 @@ def test_probes_hold_the_rows_given() -> None:
 
 def test_probes_miss_each_column_and_all() -> None:
     """Every column is missing by itself in some row, and all of them in one."""
-    missing = np.isnan(groups()["missing"])
+    found = groups()
+    missing = np.isnan(np.vstack([found["missing"], found["foreign_missing"]]))
 
     assert missing.sum(axis=1).tolist() == [1] * (N_BASES * len(COLUMNS))
     assert missing.any(axis=0).all()
-    assert np.isnan(groups()["all_missing"]).tolist() == [[True] * len(COLUMNS)]
+    assert np.isnan(found["all_missing"]).tolist() == [[False, *[True] * (len(COLUMNS) - 1)]]
+    assert np.isnan(found["foreign_all_missing"]).tolist() == [[True] * len(COLUMNS)]
+
+
+def test_probes_tell_apart_what_no_host_can_send() -> None:
+    """Missing values of columns that must be there, and codes beyond the vocabulary, are foreign."""
+    found = probes(heldout(), COLUMNS, {}, seed=0)
+
+    foreign = {name for name, probe in found.items() if probe.is_foreign}
+
+    assert foreign == {name for name in found if name.startswith("foreign_")}
+    for name in set(found) - foreign:
+        x = np.vstack([*found[name].blocks()])
+        assert not np.isnan(x[:, AGE]).any(), name
+        assert not (x[:, TOWN] > 2.0).any(), name
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (Column(name="c", kind="number"), False),
+        (Column(name="c", kind="number", nullable=True), True),
+        (Column(name="c", kind="category", vocabulary=("a",)), True),
+        (Column(name="c", kind="category", vocabulary=("a",), rare=True), False),
+        (
+            Column(name="c", kind="category", vocabulary=("a",), rule=Category(unknown="error")),
+            False,
+        ),
+        (Column(name="c", kind="category", rule=Category(unknown="missing")), True),
+    ],
+    ids=str,
+)
+def test_may_be_missing_counts_unknown_values(column: Column, expected: Any) -> None:
+    """A value outside the vocabulary can be served as a missing one, though none is declared."""
+    assert may_be_missing(column) is expected
 
 
 def test_probes_stand_on_the_ends_of_ranges() -> None:
@@ -145,9 +181,10 @@ def test_probes_ignore_splits_of_transforms() -> None:
 
 def test_probes_hold_every_code_and_some_that_do_not_exist() -> None:
     """Known values, the rare bucket, and codes beyond it are all probed."""
-    towns = groups()["codes"][:, TOWN]
+    known, foreign = groups()["codes"][:, TOWN], groups()["foreign_codes"][:, TOWN]
 
-    assert set(towns.tolist()) >= {0.0, 1.0, 2.0, 3.0, 8.0}
+    assert set(known.tolist()) == {0.0, 1.0, 2.0}
+    assert set(foreign.tolist()) == {3.0, 8.0}
     assert set(groups()["codes"][:, MEMBER].tolist()) == {0.0, 1.0}
 
 
@@ -201,20 +238,26 @@ def test_probes_recombine_rows() -> None:
     assert np.mean([row.tobytes() in rows for row in x]) < 0.05
 
 
-def test_probes_draw_random_rows() -> None:
+@pytest.mark.parametrize("name", ["random", "foreign_random"])
+def test_probes_draw_random_rows(name: str) -> None:
     """Random rows stay within what was seen, a tenth of each column missing, integers whole."""
-    x = groups()["random"]
+    x = groups()[name]
     missing = np.isnan(x).mean(axis=0)
 
     assert x.shape == (N_RANDOM, len(COLUMNS))
-    assert np.all((missing > 0.05) & (missing < 0.15))
+    if name == "random":
+        assert missing[AGE] == 0.0
+        assert np.all((missing[1:] > 0.05) & (missing[1:] < 0.15))
+    else:
+        assert np.all((missing > 0.05) & (missing < 0.25))
     for position in (AGE, ACCOUNT, SEEN):
         seen = heldout()[:, position]
         assert np.nanmin(x[:, position]) >= np.floor(seen.min())
         assert np.nanmax(x[:, position]) <= np.ceil(seen.max())
     whole = x[:, [ACCOUNT, MEMBER, TOWN]]
     assert np.all(np.isnan(whole) | (whole == np.floor(whole)))
-    assert set(x[~np.isnan(x[:, TOWN]), TOWN].tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    codes = {0.0, 1.0, 2.0} if name == "random" else {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert set(x[~np.isnan(x[:, TOWN]), TOWN].tolist()) == codes
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

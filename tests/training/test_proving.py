@@ -18,6 +18,8 @@ from sklearn.ensemble import (
     IsolationForest,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mlembed.columns import Column
 from mlembed.errors import ProofError
@@ -62,7 +64,13 @@ def test_prove_estimator_passes_on_rows_and_on_features(name: str) -> None:
     assert proof.passed
     assert proof.max_abs_error < 1e-11
     assert names >= {"heldout", "missing", "all_missing", "bounds", "codes", "ids", "times"}
-    assert names >= {"extremes", "random", "recombined", "feature_missing", "feature_recombined"}
+    assert names >= {
+        "extremes",
+        "random",
+        "recombined",
+        "feature_recombined",
+        "foreign_all_missing",
+    }
     assert ("feature_splits" in names) is (name != "linear")
 
 
@@ -84,6 +92,7 @@ def test_prove_estimator_describes_graph_and_libraries() -> None:
         "label_disagreements",
         "threshold_ties",
         "not_numbers",
+        "refused",
     }
 
 
@@ -123,7 +132,7 @@ def test_prove_estimator_takes_a_multiclass() -> None:
 
     assert proof.passed
     found = [group.name for group in proof.groups if group.name.startswith("feature_")]
-    assert found == ["feature_branches"]
+    assert found == ["feature_branches", "feature_branches_missing"]
     assert proof.to_json()["label_disagreements"] == 0
 
 
@@ -184,6 +193,29 @@ def test_protobuf_7_is_installed_and_no_graph_holds_a_truth_value() -> None:
         ops = {node.op_type for node in graph.graph.node}
         assert "TreeEnsemble" in ops
     assert proven("trees").passed
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_prove_estimator_asks_for_what_a_host_can_send(nullable: bool) -> None:  # noqa: FBT001
+    """An estimator may refuse the missing where no record may lack them, and nowhere else."""
+    columns = tuple(Column(name=name, kind="number", nullable=nullable) for name in "ab")
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    specs = lowering.feature_specs(columns, {}, "ab")
+    estimator = make_pipeline(StandardScaler(), LogisticRegression())
+    scaled = lowering.prepare(estimator, specs).fit(x, (x.sum(axis=1) > 0).astype(int))
+    arguments: Any = (scaled, columns, {}, "ab", x)
+
+    if nullable:
+        with pytest.raises(ProofError, match="proof stopped in group 'missing'"):
+            prove_estimator(*arguments, kind="binary")
+        return
+    proof = prove_estimator(*arguments, kind="binary")
+
+    groups = {group.name: group for group in proof.groups}
+    assert proof.passed
+    assert (groups["foreign_all_missing"].n_rows, groups["foreign_all_missing"].refused) == (0, 1)
+    assert proof.to_json()["refused"] == sum(group.refused for group in proof.groups) > 1
+    assert not any(group.refused for name, group in groups.items() if "foreign" not in name)
 
 
 def test_prove_estimator_takes_anomalies() -> None:
