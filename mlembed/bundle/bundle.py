@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -199,18 +200,24 @@ def open_plain(path: str, flags: int) -> int:
 
 
 def write_directory(bundle: Bundle, path: Path) -> None:
-    """Write *bundle* into the new directory *path*; the manifest last, so a torn write shows.
+    """Write *bundle* into the new directory *path*, which is gone again if that fails.
+
+    The manifest comes last, so that what a killed process leaves is no bundle.
 
     Raises:
         BundleError: If the directory cannot be made or is there already.
     """
     try:
         path.mkdir(parents=True)
-        for name, data in bundle.files.items():
-            (path / name).write_bytes(data)
-        if bundle.signature:
-            (path / SIGNATURE).write_bytes(bundle.signature)
-        (path / "manifest.json").write_bytes(bundle.manifest_bytes)
+        try:
+            for name, data in bundle.files.items():
+                (path / name).write_bytes(data)
+            if bundle.signature:
+                (path / SIGNATURE).write_bytes(bundle.signature)
+            (path / "manifest.json").write_bytes(bundle.manifest_bytes)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
     except OSError as error:
         raise BundleError(
             f"cannot write the bundle to {path}: {error.strerror}; name a new, writable directory"
