@@ -59,7 +59,7 @@ def save(html: str, path: Path) -> None:
             file.write(html.encode())
             os.fchmod(file.fileno(), _MODE)
         Path(temporary).replace(path)
-    except OSError:
+    except BaseException:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
