@@ -17,6 +17,7 @@ import duckdb
 
 from mlembed.errors import DataError, MissingExtraError
 from mlembed.training import rules
+from mlembed.training.staged import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def stage(connection: duckdb.DuckDBPyConnection, name: str, query: Query) -> lis
             "are no numbers, texts, booleans or times to text in the query"
         ) from None
     except Exception as error:  # noqa: BLE001  drivers raise what they like
-        if isinstance(error.__cause__, KeyboardInterrupt):
+        if is_interruption(error):
             raise KeyboardInterrupt from None
         raise DataError(_failure(query, error, headers, n_rows)) from None
     return headers

@@ -20,7 +20,7 @@ import duckdb
 from mlembed.errors import DataError, DeclarationError
 from mlembed.training import databases, files, frames, joining, objects, parquet
 from mlembed.training.files import Files
-from mlembed.training.staged import described
+from mlembed.training.staged import described, is_interruption
 from mlembed.training.tables import Joined, Query, Table
 
 if TYPE_CHECKING:
@@ -122,6 +122,10 @@ def _opened(found: Any, cleaning: Cleaning) -> Iterator[Source]:
             # A view meets a damaged page only when its rows are read.
             titled = parquet.unreadable if own else frames.unreadable
             raise titled(title, error) from error
+        except RuntimeError as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from None
+            raise
         if prints != [item.prints() for item in own]:
             raise DataError(f"{title} was written while it was read: read it again")
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import duckdb
 
 
+def is_interruption(error: Exception) -> bool:
+    """Tell whether *error* is what a database makes of Ctrl-C."""
+    return isinstance(error.__cause__, KeyboardInterrupt) or str(error) == "Query interrupted"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JoinCount:
     """What came of a join; the rows of its left table stay as they were.
