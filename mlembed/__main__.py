@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import TYPE_CHECKING
 
 from mlembed.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run one command and exit with its code."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, _leave)
     try:
         from mlembed.cli.app import run
     except ModuleNotFoundError as error:
@@ -16,7 +27,20 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {MissingExtraError('the command line', 'train')}\n")
         sys.exit(2)
-    sys.exit(run())
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        code = _INTERRUPTED
+    sys.exit(code)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End at once: while libraries load there is nothing to put away, and a traceback helps no one."""
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

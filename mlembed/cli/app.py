@@ -68,6 +68,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         app(arguments)
     except SystemExit as stop:
+        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+            sys.stderr.write("interrupted\n")  # Typer only exits; what was left told so itself
         return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:
         sys.stdout = None  # the reader has gone: nothing may be flushed to it at exit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlembed.bundle.single import write_bundle
+from mlembed.cli.interruption import Trace
 from mlembed.cli.options import registry_of
 from mlembed.cli.output import say
 from mlembed.errors import NotFoundError, SettingsError
@@ -69,26 +70,33 @@ class Destination:
         except NotFoundError:
             return None
 
-    def publish(self, bundle: Bundle, reason: str) -> dict[str, Any]:
+    def publish(self, bundle: Bundle, reason: str, trace: Trace | None = None) -> dict[str, Any]:
         """Put *bundle* there; return what was done, for people and for JSON.
 
         Args:
             bundle: The bundle.
             reason: Why the alias is set.
+            trace: Is told how far it is.
         """
         result: dict[str, Any] = {}
+        trace, title = trace or Trace(), bundle.manifest.title
         if self._dry_run:
             return result
         if self._output is not None:
             write_bundle(bundle, self._output)
             result["output"] = str(self._output)
         if self.store is not None:
+            trace.left = f"{title} is in {self.store} whole or not at all"
+            trace.remedy = "mlembed registry ls tells"
             self.store.publish(bundle)
+            trace.left, trace.remedy = f"{title} is in {self.store}", ""
             result["registry"] = str(self.store)
             if self._alias:
                 manifest = bundle.manifest
+                trace.remedy = f"mlembed registry promote {title} {self._alias} sets the alias"
                 self.store.promote(manifest.name, self._alias, manifest.version, reason)
                 result["alias"] = self._alias
+                trace.remedy = ""
         return result
 
 

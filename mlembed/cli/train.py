@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlembed.cli.inspect import find_bundle
+from mlembed.cli.interruption import traced
 from mlembed.cli.options import JsonOption, ReasonOption, RegistryOption
 from mlembed.cli.output import progress, say, show_json, show_table, warn
 from mlembed.cli.publishing import Destination, tell
@@ -58,39 +59,42 @@ def train(
 ) -> None:
     """Train, prove and publish a model.
 
-    Exits 0, 1 (--verify: the bundle could not be made again) or 2 (could not run).
+    Exits 0, 1 (--verify: the bundle could not be made again), 2 (could not run) or 130 (Ctrl-C).
     """
-    from mlembed.cli.declaration import load_trainer
+    with traced() as trace:
+        from mlembed.cli.declaration import load_trainer
 
-    trainer = load_trainer(file)
-    destination = Destination(
-        trainer.name, registry, alias, output, dry_run=dry_run or bool(verify)
-    )
-    original = _original(verify, registry, trainer.name) if verify else None
-    if study is None and trainer.tuning is not None:
-        study = Path(f"{trainer.name}.study.jsonl")
-    candidate = trainer.train(
-        data or None,
-        test=test or None,
-        version=original.manifest.version if original else destination.next_version,
-        champion=None if original else destination.current(against),
-        report=report,
-        rejects=rejects,
-        study=study,
-        progress=progress(),
-    )
-    if original is not None:
-        from mlembed.training.verifying import verify as compare
+        trainer = load_trainer(file)
+        destination = Destination(
+            trainer.name, registry, alias, output, dry_run=dry_run or bool(verify)
+        )
+        original = _original(verify, registry, trainer.name) if verify else None
+        if study is None and trainer.tuning is not None:
+            study = Path(f"{trainer.name}.study.jsonl")
+        if study is not None:
+            trace.remedy = f"the study {study} goes on when the command is run again"
+        candidate = trainer.train(
+            data or None,
+            test=test or None,
+            version=original.manifest.version if original else destination.next_version,
+            champion=None if original else destination.current(against),
+            report=report,
+            rejects=rejects,
+            study=study,
+            progress=progress(),
+        )
+        if original is not None:
+            from mlembed.training.verifying import verify as compare
 
-        _show_verification(compare(original, candidate.bundle), as_json=as_json)
-        return
-    result = candidate.to_json() | {"rejects": _named(rejects), "report": _named(report)}
-    why = reason or f"trained, {trainer.metric} {candidate.metrics[trainer.metric]:.4f}"
-    result |= destination.publish(candidate.bundle, why)
-    if as_json:
-        show_json(result)
-    else:
-        _show(candidate, result)
+            _show_verification(compare(original, candidate.bundle), as_json=as_json)
+            return
+        result = candidate.to_json() | {"rejects": _named(rejects), "report": _named(report)}
+        why = reason or f"trained, {trainer.metric} {candidate.metrics[trainer.metric]:.4f}"
+        result |= destination.publish(candidate.bundle, why, trace)
+        if as_json:
+            show_json(result)
+        else:
+            _show(candidate, result)
 
 
 def _original(ref: str, registry: str, name: str) -> Bundle:
