@@ -70,7 +70,7 @@ def test_transform_names_its_features() -> None:
     """Only `cyclic` yields two features, named after its parts."""
     assert [item.feature_names("f") for item in EVERY[:-1]] == [("f",)] * 8
     assert cyclic("x", 24).feature_names("f") == ("f_sin", "f_cos")
-    assert [item.width for item in EVERY] == [1] * 7 + [2]
+    assert [item.width for item in EVERY] == [1] * 8 + [2]
 
 
 @pytest.mark.parametrize(
