@@ -19,7 +19,7 @@ class Progress(Protocol):
         """Hear that *done* of *total* parts of the step are done, and what is known so far."""
 
     def end(self, detail: str) -> None:
-        """Hear that the step is done, and what came of it."""
+        """Hear that the step is over, and what came of it; "stopped" where an error ended it."""
 
 
 class Silent:
@@ -59,7 +59,11 @@ class Steps:
         self._number += 1
         self._progress.begin(name, self._number, self._total)
         details: list[str] = []
-        yield details
+        try:
+            yield details
+        except BaseException:
+            self._progress.end("stopped")
+            raise
         self._progress.end(", ".join(details))
 
     def advance(self, done: int, total: int, detail: str) -> None:
