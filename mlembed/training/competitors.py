@@ -13,6 +13,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
+from mlembed.monitoring.metrics import quantile_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,13 +58,7 @@ def competitors(candidates: Sequence[Any], kind: str, metric: str) -> tuple[Comp
     if not any(is_linear(final_step(candidate)) for candidate in candidates):
         linear = Ridge() if kind == "regression" else LogisticRegression(max_iter=2000)
         found.append(Competitor(f"{type(linear).__name__} (linear)", linear, "linear"))
-    if kind == "regression":
-        strategy = "mean" if metric == "rmse" else "median"
-        found.append(
-            Competitor(f"{strategy} (baseline)", DummyRegressor(strategy=strategy), "baseline")
-        )
-    else:
-        found.append(Competitor("prior (baseline)", DummyClassifier(strategy="prior"), "baseline"))
+    found.append(_baseline(kind, metric))
     return tuple(found)
 
 
@@ -74,6 +70,23 @@ def final_step(candidate: Any) -> Any:
 def is_linear(estimator: Any) -> bool:
     """Tell whether *estimator* is one of scikit-learn's linear models."""
     return type(estimator).__module__.startswith("sklearn.linear_model.")
+
+
+def _baseline(kind: str, metric: str) -> Competitor:
+    """Return the constant that is best for *metric*; for recall it would be beyond all others."""
+    name, constant = "prior", DummyClassifier(strategy="prior")
+    if kind == "regression":
+        quantile = quantile_of(metric)
+        name = "mean" if metric == "rmse" else "median"
+        constant = DummyRegressor(strategy=name)
+        if quantile is not None:
+            name = f"quantile {quantile:g}"
+            constant = DummyRegressor(strategy="quantile", quantile=quantile)
+    elif kind == "binary" and metric == "error":
+        name, constant = "most frequent", DummyClassifier(strategy="most_frequent")
+    elif kind == "binary" and metric in ("f1", "precision"):
+        name, constant = "always positive", DummyClassifier(strategy="constant", constant=1)
+    return Competitor(f"{name} (baseline)", constant, "baseline")
 
 
 def _numbered(name: str, number: int) -> str:

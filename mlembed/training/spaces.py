@@ -16,7 +16,11 @@ from mlembed.errors import DeclarationError
 from mlembed.training.competitors import final_step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from optuna.trial import Trial
+
+    from mlembed.training.competitors import Competitor
 
 # A range is (low, high) or (low, high, "log"), of whole numbers or of doubles; a list is a choice.
 Range = tuple[Any, ...]
@@ -61,7 +65,8 @@ _LIGHTGBM: Space = {
 }
 _ALPHA: Space = {"alpha": (1e-4, 1e2, _LOG)}
 _NET: Space = {"alpha": (1e-4, 1e1, _LOG), "l1_ratio": (0.05, 1.0)}
-_LOGISTIC: Space = {"C": (1e-4, 1e2, _LOG)}
+_PENALTY: Space = {"C": (1e-4, 1e2, _LOG)}
+_SVM: Space = {"C": (1e-2, 1e2, _LOG), "gamma": (1e-3, 1e1, _LOG)}
 _PERCEPTRON: Space = {
     "alpha": (1e-6, 1e-1, _LOG),
     "learning_rate_init": (1e-4, 1e-2, _LOG),
@@ -79,21 +84,31 @@ SPACES: dict[str, Space] = {
     "ExtraTreesRegressor": _FOREST,
     "DecisionTreeClassifier": _TREE,
     "DecisionTreeRegressor": _TREE,
+    "ExtraTreeClassifier": _TREE,
+    "ExtraTreeRegressor": _TREE,
     "LGBMClassifier": _LIGHTGBM,
     "LGBMRegressor": _LIGHTGBM,
     "XGBClassifier": _BOOSTER,
     "XGBRegressor": _BOOSTER,
-    "LogisticRegression": _LOGISTIC,
+    "LogisticRegression": _PENALTY,
+    "LinearSVC": _PENALTY,
+    "LinearSVR": _PENALTY,
+    "SVC": _SVM,
+    "SVR": _SVM,
     "SGDClassifier": _ALPHA,
     "SGDRegressor": _ALPHA,
     "Ridge": _ALPHA,
+    "RidgeClassifier": _ALPHA,
     "Lasso": _ALPHA,
+    "LassoLars": _ALPHA,
     "ElasticNet": _NET,
     "PoissonRegressor": _ALPHA,
     "GammaRegressor": _ALPHA,
     "TweedieRegressor": _ALPHA,
     "HuberRegressor": _ALPHA,
     "QuantileRegressor": _ALPHA,
+    "QuadraticDiscriminantAnalysis": {"reg_param": (1e-4, 1.0, _LOG)},
+    "GaussianNB": {"var_smoothing": (1e-12, 1e-1, _LOG)},
     "MLPClassifier": _PERCEPTRON,
     "MLPRegressor": _PERCEPTRON,
 }
@@ -137,13 +152,36 @@ def check_space(name: str, space: Space) -> None:
     Raises:
         DeclarationError: Naming the setting and what was expected.
     """
-    if not isinstance(space, Mapping):
-        raise DeclarationError(f"Tuning(spaces=...): '{name}' has no mapping of settings")
+    if not (isinstance(name, str) and isinstance(space, Mapping)):
+        raise DeclarationError(
+            f"Tuning(spaces=...): expected the name of a class and a mapping of its settings, got "
+            f"a {type(name).__name__} and a {type(space).__name__}"
+        )
     for setting, values in space.items():
-        if not (_is_choice(values) or _is_range(values)):
+        if not (isinstance(setting, str) and (_is_choice(values) or _is_range(values))):
             raise DeclarationError(
                 f"Tuning(spaces=...): {name}.{setting} is no space; expected (low, high), "
                 "(low, high, 'log') with low > 0, or a list of values"
+            )
+
+
+def space_problems(declared: Mapping[str, Space], rivals: Sequence[Competitor]) -> Iterator[str]:
+    """Say which of the *declared* spaces no competitor has a use for, and which settings."""
+    known = {
+        type(final_step(rival.estimator)).__name__: rival.estimator
+        for rival in rivals
+        if rival.role != "baseline"
+    }
+    for name, space in declared.items():
+        if name not in known:
+            yield f"Tuning(spaces=...) names {name}; expected one of {', '.join(sorted(known))}"
+            continue
+        settings = final_step(known[name]).get_params()
+        unknown = [setting for setting in space if setting not in settings]
+        if unknown:
+            yield (
+                f"Tuning(spaces=...): {name} has no {', '.join(unknown)}; it has "
+                f"{', '.join(sorted(settings))}"
             )
 
 
