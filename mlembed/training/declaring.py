@@ -10,6 +10,8 @@ from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from mlembed.bundle.manifest import NAME_RULE, is_name, is_version
 from mlembed.errors import DeclarationError
 from mlembed.training.calibrating import METHODS
+from mlembed.training.competitors import competitors
+from mlembed.training.spaces import space_problems
 from mlembed.training.yardstick import metrics_for, suits
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def require_sound(trainer: Trainer) -> None:
         DeclarationError: Listing everything that is wrong.
     """
     problems = [*_names(trainer), *_label(trainer), *_settling(trainer), *_candidates(trainer)]
+    problems = problems or list(_tuning(trainer))
     if problems:
         raise DeclarationError(f"Trainer '{trainer.name}': {'; '.join(problems)}")
     trainer.held_out_by  # noqa: B018  raises where a split is owed
@@ -92,3 +95,9 @@ def _candidates(trainer: Trainer) -> Iterator[str]:
             yield f"a {type(candidate).__name__} is no estimator"
         elif not (suits(candidate) or (kind == "binary" and is_outlier_detector(candidate))):
             yield f"{type(candidate).__name__} is no {wanted}, which a {kind} label needs"
+
+
+def _tuning(trainer: Trainer) -> Iterator[str]:
+    if trainer.tuning is not None:
+        rivals = competitors(trainer.candidates, trainer.label.kind, trainer.metric)
+        yield from space_problems(trainer.tuning.spaces, rivals)
