@@ -13,17 +13,17 @@ import numpy as np
 
 from mlembed.errors import DataError, GateError
 from mlembed.training.competitors import competitors
-from mlembed.training.fitting import fit, scores_of
+from mlembed.training.study import require_usable
 from mlembed.training.tuning import tune
+from mlembed.training.validating import value_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlembed.training.competitors import Competitor
     from mlembed.training.fitting import Prepared
     from mlembed.training.progress import Steps
-    from mlembed.training.splits import Fold
     from mlembed.training.trainer import Trainer
     from mlembed.training.tuning import Tuned
 
@@ -81,9 +81,11 @@ def choose(
         study: File of the study, so that tuning can be resumed and shared.
 
     Raises:
-        DataError: If a candidate cannot be fitted.
+        DataError: If a candidate cannot be fitted, or the study cannot be used.
         GateError: If none beats the baseline.
     """
+    if trainer.tuning is not None and study is not None:
+        require_usable(study)
     folds = trainer.validation(prepared.table)
     rivals = competitors(trainer.candidates, trainer.label.kind, trainer.metric)
     values: dict[str, tuple[float, ...]] = {}
@@ -91,7 +93,7 @@ def choose(
     for number, rival in enumerate(rivals):
         steps.advance(number, len(rivals), rival.name)
         try:
-            values[rival.name] = tuple(fold_values(trainer, rival, prepared, folds))
+            values[rival.name] = tuple(value_on(trainer, rival, prepared, fold) for fold in folds)
         except DataError as error:
             if rival.role == "declared":
                 raise
@@ -112,20 +114,6 @@ def choose(
         linear=next((rival.name for rival in rivals if rival.is_linear), ""),
         tuned=tuned,
     )
-
-
-def fold_values(
-    trainer: Trainer, rival: Competitor, prepared: Prepared, folds: Sequence[Fold]
-) -> Iterator[float]:
-    """Yield the metric of *rival* on each fold, fitted on the fold's other side.
-
-    Raises:
-        DataError: If it cannot be fitted.
-    """
-    for fold in folds:
-        estimator = fit(trainer, rival, prepared, fold.train)
-        scores = scores_of(estimator, prepared.features[fold.test])
-        yield trainer.yardstick.of(prepared.y[fold.test], scores)
 
 
 def _best(

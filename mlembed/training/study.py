@@ -1,4 +1,8 @@
-"""The journal file of a study: opened whole, shared, and never left to a process that is gone."""
+"""The journal file of a study: shared, mended where it was torn, refused where it is damaged.
+
+A line that a killed process or a full disk cut short was never read by anyone, so it is dropped
+before the next one is written; nothing else in the file is ever changed.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,40 @@ import contextlib
 import json
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 from mlembed.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from io import FileIO
 
     from optuna.storages import BaseStorage
 
+_START = b'{"op_code":'
+_PROCESSES = Path("/proc")
+
 
 def open_storage(path: Path | None) -> BaseStorage:
-    """Open the journal at *path*, or a storage in memory for None.
+    """Open the journal at *path*, or a storage in memory for None; call it within `using`.
 
-    A last line that a killed process or a full disk cut short is dropped: its trial was not
-    finished, and is tried again.
-
-    Call it within `using`.
+    Raises:
+        DataError: If there is a file that is no study, or one that is damaged.
     """
     if path is None:
         return InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_torn_end(path)
-    return JournalStorage(JournalFileBackend(str(path)))
+    _require_journal(path)
+    try:
+        return JournalStorage(_Journal(path))
+    except OSError:
+        raise
+    except Exception as error:
+        raise _damaged(path, error) from error
 
 
 @contextlib.contextmanager
@@ -45,41 +56,119 @@ def using(path: Path | None) -> Iterator[None]:
     try:
         yield
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the study {path} is damaged ({type(error).__name__}): move it away to begin anew, or "
-            "name another file with --study"
-        ) from error
+        raise _damaged(path, error) from error
     except OSError as error:
         raise DataError(
             f"the study {path} cannot be written ({error.strerror}): name another file with --study"
         ) from error
 
 
-def _drop_torn_end(path: Path) -> None:
+def require_usable(path: Path) -> None:
+    """Open the journal at *path* and let it be, so that nobody waits for what cannot be kept.
+
+    Raises:
+        DataError: If the file is damaged or no study, or cannot be written.
+    """
+    with using(path):
+        open_storage(path)
+
+
+class _Journal(BaseJournalBackend):
+    """A journal of whole lines, read and written by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ends = [0]  # where each line that was read ends
+        path.open("ab").close()
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Read the lines from number *log_number_from*, one of those that were read or the next."""
+        with self._locked() as file:
+            file.seek(self._ends[log_number_from])
+            *lines, _ = file.readall().split(b"\n")
+        found = [json.loads(line) for line in lines]
+        del self._ends[log_number_from + 1 :]
+        for line in lines:
+            self._ends.append(self._ends[-1] + len(line) + 1)
+        return found
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append *logs*, whole or not at all."""
+        lines = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
+        with self._locked() as file:
+            end = _whole(file)
+            file.truncate(end)
+            file.seek(end)
+            try:
+                _write(file, lines.encode())
+            except BaseException:
+                file.truncate(end)
+                raise
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[FileIO]:
+        """Open the file and hold it against others.
+
+        The system's own lock goes with a process that is killed; a link stands for it where the
+        disk has none.
+        """
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._path.open("r+b", buffering=0))
+            try:
+                _lock(file)
+            except OSError:
+                link = JournalFileSymlinkLock(str(self._path))
+                link.acquire()
+                stack.callback(link.release)
+            yield file
+
+
+def _lock(file: FileIO) -> None:
+    if os.name != "posix":  # pragma: no cover
+        raise OSError
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    """Write all of *data*: an unbuffered file may take a part, as where the disk is nearly full."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def _whole(file: FileIO) -> int:
+    """Return where the last whole line of *file* ends."""
+    kept = file.seek(0, os.SEEK_END)
+    step = 1 << 16
+    while kept:
+        start = max(0, kept - step)
+        file.seek(start)
+        newline = file.read(kept - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        kept = start
+    return 0
+
+
+def _require_journal(path: Path) -> None:
+    """Refuse a file that someone keeps for another purpose: its last line is not ours to drop."""
     if not path.exists():
         return
-    lock = JournalFileSymlinkLock(str(path))  # the one that the journal's writers hold
-    lock.acquire()
-    try:
-        _truncate_to_lines(path)
-    finally:
-        lock.release()
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(len(_START))
+    if not (path.is_file() and _START.startswith(head)):
+        raise DataError(f"{path} is no study: name another file with --study")
 
 
-def _truncate_to_lines(path: Path) -> None:
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        kept, step = end, 1 << 16
-        while kept:
-            start = max(0, kept - step)
-            file.seek(start)
-            newline = file.read(kept - start).rfind(b"\n")
-            if newline >= 0:
-                kept = start + newline + 1
-                break
-            kept = start
-        if kept < end:
-            file.truncate(kept)
+def _damaged(path: Path | None, error: Exception) -> DataError:
+    return DataError(
+        f"the study {path} is damaged ({type(error).__name__}): move it away to begin anew, or "
+        "name another file with --study"
+    )
 
 
 def owner() -> str:
@@ -102,17 +191,21 @@ def abandoned(name: str) -> bool:
 def _started(pid: int) -> str:
     """Return when process *pid* began, in the words of the system; empty where it is gone.
 
-    Where the system does not tell, "alive" says that there is such a process.
+    Where the system does not tell, "alive" says that there may be such a process.
     """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            return file.read().rpartition(")")[2].split()[19]
-    except OSError:
-        pass
-    if os.path.isdir("/proc/self"):  # noqa: PTH112
-        return ""
+    if (_PROCESSES / "self").exists():
+        try:
+            text = (_PROCESSES / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return ""
+        state, *fields = text.rpartition(")")[2].split()
+        return "" if state in "ZX" else fields[18]
+    if os.name != "posix":  # pragma: no cover  asking Windows in this way would end the process
+        return "alive"
     try:
         os.kill(pid, 0)
-    except OSError:
+    except ProcessLookupError:
         return ""
+    except OSError:
+        pass
     return "alive"
