@@ -14,6 +14,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from mlembed.errors import LoweringError
@@ -43,8 +44,11 @@ def threshold_of(estimator: Any) -> float | None:
 
     Returns:
         The threshold that a `FixedThresholdClassifier` was given or a
-        `TunedThresholdClassifierCV` found; None for estimators that have none of their own.
+        `TunedThresholdClassifierCV` found, also at the end of a pipeline; None for estimators that
+        have none of their own.
     """
+    if isinstance(estimator, Pipeline):
+        return threshold_of(estimator.steps[-1][1])
     if isinstance(estimator, FrozenEstimator):
         return threshold_of(estimator.estimator)
     if isinstance(estimator, TunedThresholdClassifierCV):

@@ -135,6 +135,13 @@ def test_threshold_is_told_and_the_graph_gives_the_probability(
     assert np.array_equal(fitted.predict(x), (fitted.predict_proba(x)[:, 1] >= found).astype(int))
 
 
+def test_threshold_at_the_end_of_a_pipeline_is_told() -> None:
+    """A pipeline calls positive what its last step does, from that step's threshold on."""
+    ends = make_pipeline(StandardScaler(), FixedThresholdClassifier(LINEAR, threshold=0.3))
+
+    assert lowering.threshold_of(make_pipeline("passthrough", ends)) == 0.3
+
+
 def test_threshold_of_others_is_none() -> None:
     """An estimator without a threshold of its own leaves the declared one alone."""
     assert lowering.threshold_of(TREES) is None
