@@ -69,7 +69,7 @@ _PENALTY: Space = {"C": (1e-4, 1e2, _LOG)}
 _SVM: Space = {"C": (1e-2, 1e2, _LOG), "gamma": (1e-3, 1e1, _LOG)}
 _PERCEPTRON: Space = {
     "alpha": (1e-6, 1e-1, _LOG),
-    "learning_rate_init": (1e-4, 1e-2, _LOG),
+    "learning_rate_init": (5e-4, 2e-2, _LOG),
     "hidden_layer_sizes": [(16,), (32,), (64,), (32, 16)],
 }
 
@@ -91,14 +91,11 @@ SPACES: dict[str, Space] = {
     "XGBClassifier": _BOOSTER,
     "XGBRegressor": _BOOSTER,
     "LogisticRegression": _PENALTY,
-    "LinearSVC": _PENALTY,
     "LinearSVR": _PENALTY,
-    "SVC": _SVM,
     "SVR": _SVM,
     "SGDClassifier": _ALPHA,
     "SGDRegressor": _ALPHA,
     "Ridge": _ALPHA,
-    "RidgeClassifier": _ALPHA,
     "Lasso": _ALPHA,
     "LassoLars": _ALPHA,
     "ElasticNet": _NET,
@@ -107,7 +104,7 @@ SPACES: dict[str, Space] = {
     "TweedieRegressor": _ALPHA,
     "HuberRegressor": _ALPHA,
     "QuantileRegressor": _ALPHA,
-    "QuadraticDiscriminantAnalysis": {"reg_param": (1e-4, 1.0, _LOG)},
+    "QuadraticDiscriminantAnalysis": {"reg_param": (1e-3, 1.0, _LOG)},
     "GaussianNB": {"var_smoothing": (1e-12, 1e-1, _LOG)},
     "MLPClassifier": _PERCEPTRON,
     "MLPRegressor": _PERCEPTRON,
