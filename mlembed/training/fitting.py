@@ -5,6 +5,7 @@ The matrix is computed by running the ONNX graph of the features, never by other
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,10 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
 
 
 def set_seed(estimator: Any, seed: int) -> None:
-    """Give *seed* to each `random_state` that was left open, at any depth."""
+    """Give *seed* to each `random_state` that was left open, at any depth.
+
+    Those of folds, such as `StratifiedKFold(shuffle=True)`, are among them.
+    """
     parameters = estimator.get_params()
     open_ones = [
         name
@@ -177,6 +181,11 @@ def set_seed(estimator: Any, seed: int) -> None:
         if value is None and name.rpartition("__")[2] == "random_state"
     ]
     estimator.set_params(**dict.fromkeys(open_ones, seed))
+    for name, value in parameters.items():
+        if name.rpartition("__")[2] == "cv" and getattr(value, "random_state", seed) is None:
+            folds = copy.copy(value)
+            folds.random_state = seed
+            estimator.set_params(**{name: folds})
 
 
 def scores_of(estimator: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:
