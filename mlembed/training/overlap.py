@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Nine digits are seconds since 1970 to the reader of tables; shorter numbers count something else.
 _LEAST_EPOCH = 1e8
+_DIGITS = ".15g"  # all that a double keeps of a decimal, so that two moments never look the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +111,11 @@ def _range(times: NDArray[Any] | None) -> dict[str, str | None]:
 def moment_text(value: float) -> str:
     """Return a moment as people read it: ISO 8601 in UTC, or the number where it is no epoch."""
     if abs(value) < _LEAST_EPOCH:
-        return f"{value:g}"
+        return f"{value:{_DIGITS}}"
     try:
         moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=float(value))
     except OverflowError:
-        return f"{value:g}"
+        return f"{value:{_DIGITS}}"
     return moment.isoformat(timespec="seconds")
 
 

@@ -353,6 +353,12 @@ def test_describe_sides_refuses_a_column_that_was_not_read() -> None:
         describe_sides(dataset([1.0]), {"train": np.array([0])}, entity="card")
 
 
+def test_moment_text_keeps_the_days_of_a_number_apart() -> None:
+    """A day written as a number, such as 20240110, is not rounded to its month."""
+    assert [moment_text(day) for day in (20240110.0, 20240111.0)] == ["20240110", "20240111"]
+    assert moment_text(0.5) == "0.5"
+
+
 def test_moment_text_survives_times_beyond_the_calendar() -> None:
     """A moment that no calendar holds is shown as a number."""
     assert moment_text(1e15) == "1e+15"
