@@ -62,7 +62,7 @@ def against(
     Returns:
         What `contrast` does; or a `note` alone, where the two cannot be compared. A note as well
         where the champion was trained on data as late as these rows, so that it looks better than
-        it is, or where there are too few rows for an interval.
+        it is; where no time tells whether it was; or where there are too few rows for an interval.
     """
     manifest = champion.manifest
     told = {"title": manifest.title, "metric": trainer.metric}
@@ -119,6 +119,11 @@ def _notes(found: dict[str, Any], manifest: Manifest, since: str | None) -> Iter
     if "low" not in found:
         yield f"{found['n']:,} rows are too few, or too much alike, to tell the two apart"
     until = manifest.training.get("data_until")
+    if since is None:
+        yield (
+            f"these rows are not held out by time: {manifest.title} may have been trained on some "
+            "of them, and look better than it is"
+        )
     if since and isinstance(until, str) and _place(until) >= _place(since):
         yield (
             f"{manifest.title} was trained on data until {until}, and these rows begin at {since}: "
