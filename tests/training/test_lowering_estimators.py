@@ -272,6 +272,7 @@ def test_prepare_names_an_unknown_constraint() -> None:
         ({}, (), "no features"),
         ({}, ("height",), "'height' is no column or transform"),
         ({"age": log1p("gain")}, ("age",), "'age' is declared twice"),
+        ({}, ("age", "age"), "'age' is used twice"),
         ({"job_log": log1p("job")}, ("job_log",), "reads 'job', which is category"),
         ({"d": difference("age", "height")}, ("d",), "reads 'height', which is no column"),
     ],

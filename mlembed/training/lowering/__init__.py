@@ -6,6 +6,7 @@ nodes, so a feature cannot differ between the two; what has no exact form is ref
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import LoweringError
@@ -163,8 +164,8 @@ def feature_specs(
     """Check the names and return what each feature is, in order.
 
     Raises:
-        LoweringError: If a feature is not declared or is declared twice, or a transform reads
-            what is not a column with a quantity; lists all such problems.
+        LoweringError: If a feature is not declared, or is declared or used twice, or a transform
+            reads what is not a column with a quantity; lists all such problems.
     """
     n_codes = {column.name: column.n_codes for column in columns}
     kinds = {column.name: column.kind for column in columns}
@@ -180,6 +181,7 @@ def feature_specs(
                 problems.append(f"'{feature}' is declared twice")
             n_codes[feature] = 0
     problems += [f"'{name}' is no column or transform" for name in features if name not in n_codes]
+    problems += [f"'{name}' is used twice" for name, n in Counter(features).items() if n > 1]
     if problems:
         raise LoweringError(
             f"features cannot be computed: {'; '.join(problems)}. "
