@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError, MissingExtraError
 from mlembed.training.files import Files
+from mlembed.training.tables import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def _named(url: str) -> tuple[Any, list[str]]:
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     if not bucket or not key:
-        raise DataError(f"{url} names no object: expected {scheme}://bucket/key")
+        raise DataError(f"{_title(url)} names no object: expected {scheme}://bucket/key")
     if scheme == "s3":
         store: Any = S3Store(bucket, retry_config=_RETRIES, **_endpoint())
     else:
@@ -167,10 +168,11 @@ def _explained(title: str, what: str) -> Iterator[None]:
 
 
 def _title(url: str) -> str:
-    if not url.startswith("https://"):
-        return url
-    parts = urllib.parse.urlsplit(url)
-    return f"https://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if url.startswith("https://"):
+        return shown(url)
+    scheme, _, rest = url.partition("://")
+    bucket, slash, key = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
 
 
 def _last(url: str) -> str:

@@ -127,9 +127,7 @@ class Query(_Joinable):
         """The database as people name it, without user, password and options."""
         if self.url.startswith("sqlite"):
             return f"the query on {self.url}"
-        parts = urllib.parse.urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"the query on {parts.scheme}://{host}{parts.path}"
+        return f"the query on {shown(self.url)}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,6 +142,20 @@ class Joined(_Joinable):
     time: tuple[str, str] | None = None
     delay_seconds: float = 0.0
     max_age_seconds: float | None = None
+
+
+def shown(url: str) -> str:
+    """Return *url* as people may see it: without user, password, query and fragment.
+
+    Of one whose password holds an unescaped `#`, `?` or `/`, so that nobody can tell where it ends, the
+    scheme alone.
+    """
+    parts = urllib.parse.urlsplit(url)
+    _, _, host = parts.netloc.rpartition("@")
+    is_open = "@" in parts.path and ":" in host
+    if is_open or "@" in parts.query or "@" in parts.fragment:
+        return f"{parts.scheme}://..."
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _pairs(argument: str, names: Names) -> tuple[tuple[str, str], ...]:

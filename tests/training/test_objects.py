@@ -106,8 +106,9 @@ def test_table_tells_that_an_object_is_not_there(bucket: str) -> None:
     for wrong in (url + "x", url.replace("tables", "nowhere")):
         with pytest.raises(DataError, match=r"s3://.* does not exist: check the name"):
             read_table(wrong, AGE)
-    with pytest.raises(DataError, match="names no object"):
-        read_table("s3://bucket", AGE)
+    for owner in ("", "key:s3cret@"):
+        with pytest.raises(DataError, match=r"^s3://bucket names no object"):
+            read_table(f"s3://{owner}bucket", AGE)
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
