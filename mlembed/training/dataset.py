@@ -71,11 +71,17 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows in their order, the same whatever kind of table they came from."""
+        """SHA-256 of the rows in their order, the same whatever kind of table they came from.
+
+        Columns read beside the record's are among them: a split, a threshold or an interval is
+        another where they are.
+        """
         digest = hashlib.sha256()
-        columns = Columns.of(self.columns)
-        for name in columns:
-            for part in _digested(name, columns.held(name)):
+        columns, extra = Columns.of(self.columns), Columns.of(self.extra)
+        held = {name: columns.held(name) for name in columns}
+        held |= {name: extra.held(name) for name in extra if name not in held}
+        for name, values in held.items():
+            for part in _digested(name, values):
                 digest.update(part)
         for part in _digested("", self.y):
             digest.update(part)

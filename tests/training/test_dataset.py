@@ -124,6 +124,17 @@ def test_digest_tells_rows_apart(change: dict[str, Any]) -> None:
     assert len(digests) == 3
 
 
+def test_digest_tells_what_was_read_beside_the_record_apart() -> None:
+    """Another day or group is another table: rows are held out by it."""
+    tables = [mapping([{**row, "at": at} for row in PAIR]) for at in (1.0, 2.0, "a", "b")]
+
+    digests = [read_table(table, AGE, extra=("at",)).digest for table in tables]
+    again = read_table(tables[0], AGE, extra=("at", "age")).digest
+
+    assert len({*digests}) == 4
+    assert again == digests[0]
+
+
 def test_take_returns_the_rows_as_a_table() -> None:
     """The rows taken are a dataset of their own with a digest of their own."""
     table = read_table(mapping([*PAIR, {**GOOD, "age": 5, "paid": "no"}]), extra=("age",))
