@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlembed.columns import is_finite_number
 from mlembed.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def require_share(split: object, share: float) -> None:
     Raises:
         DeclarationError: If it is not.
     """
-    if not 0 < share < 1:
+    if not (is_finite_number(share) and 0 < share < 1):
         raise DeclarationError(
             f"{type(split).__name__}(test=...): expected a share between 0 and 1"
         )

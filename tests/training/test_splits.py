@@ -178,6 +178,7 @@ def test_split_refuses_a_table_read_without_its_column(split: Split) -> None:
         lambda: TimeSplit("t", test=0.0),
         lambda: GroupSplit("g", test=1.0),
         lambda: RandomSplit(test=-0.1, reason="x"),
+        lambda: TimeSplit("t", test="0.2"),  # type: ignore[arg-type]  # the mistake under test
         lambda: RandomSplit(reason=" "),
         lambda: RandomSplit(reason=None),  # type: ignore[arg-type]  # the mistake under test
     ],
