@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _START = b'{"op_code":'
+_ENDS = "datetime_complete"
 _PROCESSES = Path("/proc")
 
 
@@ -104,7 +105,8 @@ class _Journal(BaseJournalBackend):
             except BaseException:
                 file.truncate(end)
                 raise
-            os.fsync(file.fileno())
+            if any(_ENDS in log for log in logs):  # what is lost with a machine was not finished
+                os.fsync(file.fileno())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[FileIO]:
