@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mlembed.training.verifying import Verification
 
 NOT_THE_SAME = 1
+_LEAKS = {
+    "dropped": "the model was trained without it",
+    "warned": "leave it out, or declare Leakage(action='drop'), unless the host knows it in time",
+}
 
 
 def train(
@@ -124,9 +128,10 @@ def _show(candidate: Candidate, result: dict[str, Any]) -> None:
         say(f"{count:,} rows set aside: {why}")
     for check in evaluation["data"]["checks"]:
         if check["status"] != "ok":
-            warn(f"check {check['check']}: {check['found']}, expected {check['allowed']}")
+            where = f" '{check['column']}'" if check["column"] else ""
+            warn(f"check {check['check']}{where}: {check['found']}, allowed {check['allowed']}")
     for leak in evaluation["leakage"]:
-        warn(f"'{leak['column']}' {leak['detail']}: {leak['action']}")
+        warn(f"'{leak['column']}' {leak['detail']}: {_LEAKS[leak['action']]}")
     for gate in evaluation["gates"]:
         say(f"gate {gate['gate']}: {gate['asked']}, found {gate['found']}")
     say(f"proof: {proof.n_rows:,} rows, graph and estimator agree to {proof.max_abs_error:.1e}")

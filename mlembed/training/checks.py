@@ -114,7 +114,7 @@ class Check:
         return dataclasses.asdict(self)
 
 
-def run_checks(
+def run_checks(  # noqa: PLR0913  a table, its past and the clock
     columns: Sequence[Column],
     dataset: Dataset,
     label: Binary | Multiclass | Regression,
@@ -124,6 +124,7 @@ def run_checks(
     now: dt.datetime | float,
     time: str | None = None,
     newest: float | None = None,
+    trained: Dataset | None = None,
 ) -> tuple[Check, ...]:
     """Check a table.
 
@@ -136,16 +137,14 @@ def run_checks(
         now: The present moment: a zoned datetime, or seconds since 1970.
         time: Column of the time of each row; by default the record's only timestamp.
         newest: Time of the newest row there is, labelled or not, in seconds since 1970.
+        trained: The rows to train on, which are compared with those of the last training; by
+            default the whole table.
 
     Returns:
         A check for each column that is not as it should be, and one for all that are.
     """
     moment = now if isinstance(now, (int, float)) else now.timestamp()
-    counts = {
-        column.name: count_texts(dataset.columns[column.name])
-        for column in columns
-        if column.kind == "category"
-    }
+    counts = _counts(columns, dataset)
     findings: list[Finding] = [
         *inspection.rejected(dataset, checks),
         *inspection.duplicates(dataset, checks),
@@ -157,8 +156,17 @@ def run_checks(
     ]
     if previous is not None:
         findings += changes.new_values(columns, checks, counts, previous)
-        findings += changes.drift(columns, dataset, checks, counts, previous)
+        rows = dataset if trained is None else trained
+        findings += changes.drift(columns, rows, checks, _counts(columns, rows), previous)
     return tuple(_judged(findings, frozenset(checks.fail)))
+
+
+def _counts(columns: Sequence[Column], dataset: Dataset) -> dict[str, Any]:
+    return {
+        column.name: count_texts(dataset.columns[column.name])
+        for column in columns
+        if column.kind == "category"
+    }
 
 
 def require(checks: Iterable[Check]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
@@ -43,9 +43,16 @@ def _names(trainer: Trainer) -> Iterator[str]:
     if not 0 < trainer.settling_share < 1:
         yield "settling_share must lie between 0 and 1"
     fields = trainer.record.model_fields
-    unknown = [name for name in trainer.slices if name not in fields]
-    if unknown:
-        yield f"slices name {unknown}, which are no columns of the record"
+    missing = trainer.checks.max_missing
+    for words, names in (
+        ("slices", trainer.slices),
+        ("Leakage(absent=...)", trainer.leakage.absent),
+        ("Leakage(known_at=...)", trainer.leakage.known_at),
+        ("Checks(max_missing=...)", missing if isinstance(missing, Mapping) else ()),
+    ):
+        unknown = [name for name in names if name not in fields]
+        if unknown:
+            yield f"{words} names {unknown}, which are no columns of the record"
     if trainer.baseline and trainer.baseline not in fields:
         yield f"the baseline '{trainer.baseline}' is no column of the record"
 

@@ -137,7 +137,7 @@ def _separates(
     found = separation(values, y)
     if found <= bound:
         return None
-    detail = f"alone it reaches a ROC AUC of {found:.4f}, above {bound:g}"
+    detail = f"alone reaches a ROC AUC of {found:.4f}, above {bound:g}"
     return Leak(column=name, kind="auc", detail=detail, strength=found)
 
 
@@ -149,7 +149,7 @@ def _explains(
     found = explained(values, y)
     if found <= bound:
         return None
-    detail = f"alone it explains {found:.2%} of the label's variance, above {bound:.0%}"
+    detail = f"alone explains {found:.2%} of the label's variance, above {bound:.0%}"
     return Leak(column=name, kind="auc", detail=detail, strength=found)
 
 
@@ -175,7 +175,7 @@ def _gives_away(
     best = int(np.argmin(np.where(settled, chance, np.inf)))
     share = float(k[best] / n[best])
     detail = (
-        f"one of its values settles the label: {share:.1%} of {int(n[best]):,} rows with it are of "
+        f"has a value that settles the label: {share:.1%} of {int(n[best]):,} rows with it are of "
         f"the class that {base:.1%} of all rows have"
     )
     return Leak(column=column.name, kind="gives_away", detail=detail, strength=share)
@@ -230,5 +230,5 @@ def _identifies(
     for values in (drawn[:1000], drawn, dataset.columns[column.name]):
         if len(distinct(values).values) < len(values):
             return None
-    detail = "it has as many values as there are rows, so it names a row rather than describes it"
+    detail = "has as many values as there are rows, so it names a row rather than describes it"
     return Leak(column=column.name, kind="identifier", detail=detail, strength=1.0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError
 from mlembed.monitoring.page import save
-from mlembed.training import gates
+from mlembed.training import gates, lowering
 from mlembed.training.calibrating import Settled, fit_and_settle
 from mlembed.training.candidate import Candidate
 from mlembed.training.checks import require, run_checks
@@ -24,6 +24,7 @@ from mlembed.training.dataset import Dataset
 from mlembed.training.fitting import Fitted, Prepared, finish, prepare_table
 from mlembed.training.labels import Binary
 from mlembed.training.measuring import Measuring, measure
+from mlembed.training.outputs import require_apart
 from mlembed.training.packing import Packing
 from mlembed.training.progress import Steps
 from mlembed.training.proving import prove_estimator
@@ -94,6 +95,8 @@ class Run:
         provenance: Mapping[str, Any],
     ) -> Candidate:
         """Train on *data*; see `Trainer.train`."""
+        outputs = {"report": self._report, "rejects": rejects, "study": self._study}
+        require_apart(outputs, (data, test))
         table, heldout = self._read(data, test, rejects)
         tables = self._split(table, heldout)
         checks, screened = self._check(tables)
@@ -101,9 +104,7 @@ class Run:
         prepared, measured = self._features(screened, tables)
         contest = self._choose(trainer, prepared)
         settled, fitted = self._fit(trainer, contest, prepared)
-        if settled.threshold is not None and isinstance(trainer.label, Binary):
-            label = dataclasses.replace(trainer.label, threshold=settled.threshold.value)
-            trainer = dataclasses.replace(trainer, label=label, threshold=None)
+        trainer = _with_threshold(trainer, settled)
         proof = self._prove(trainer, fitted, measured)
         with self._steps.step("measure") as say:
             evaluation = measure(
@@ -195,6 +196,7 @@ class Run:
                 previous=_previous(self._champion),
                 now=dt.datetime.now(dt.UTC),
                 time=time_of(trainer),
+                trained=tables.train,
             )
             require(checks)
             screened = screen(trainer, tables.train)
@@ -247,6 +249,18 @@ class Run:
             )
             say.append(f"{proof.n_rows:,} rows agree to {proof.max_abs_error:.1e}")
         return proof
+
+
+def _with_threshold(trainer: Trainer, settled: Settled) -> Trainer:
+    """Return the declaration with the threshold of the rule, or of the estimator itself."""
+    if not isinstance(trainer.label, Binary):
+        return trainer
+    chosen = settled.threshold
+    value = lowering.threshold_of(settled.estimator) if chosen is None else chosen.value
+    if value is None:
+        return trainer
+    label = dataclasses.replace(trainer.label, threshold=value)
+    return dataclasses.replace(trainer, label=label, threshold=None)
 
 
 def _write(path: Path, page: str) -> None:

@@ -12,16 +12,18 @@ import pytest
 from pydantic import Field
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 import mlembed
-from mlembed.errors import DataError, GateError
+from mlembed.errors import DataError, DeclarationError, GateError
 from mlembed.serving.session import Session
-from mlembed.training import Table
+from mlembed.training import Checks, Leakage, Table, TimeSplit
 from mlembed.training.fitting import scores_of
 from mlembed.training.matrix import encode_dataset
-from visits import trainer, visits
+from visits import Visit, trainer, visits
 
 if TYPE_CHECKING:
     from mlembed.training import Trainer
@@ -36,6 +38,11 @@ class Payment(mlembed.Record):
     amount: Annotated[float, Field(ge=0)]
     shop: str
     balance: float | None = None
+    chargeback_code: str | None = None
+
+
+class _Timed(Visit):
+    at: dt.datetime
 
 
 def test_readme_declares_what_can_be_trained() -> None:
@@ -114,3 +121,46 @@ def test_train_refuses_what_no_better_than_chance_tells() -> None:
 
     with pytest.raises(GateError, match="no candidate for 'visits' is better than"):
         trainer(metric="log_loss").train(table)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leakage": Leakage(absent=["baskte"])},
+        {"leakage": Leakage(known_at={"baskte": "at"})},
+        {"checks": Checks(max_missing={"baskte": 0.1})},
+        {"slices": ["baskte"]},
+    ],
+    ids=str,
+)
+def test_trainer_names_what_is_no_column(changes: dict[str, Any]) -> None:
+    """A name that is no column is refused where it is declared: a slip may not switch a guard off."""
+    with pytest.raises(DeclarationError, match=r"names .*baskte.* no columns of the record"):
+        trainer(**changes)
+
+
+def test_train_does_not_call_passing_time_a_drift() -> None:
+    """The same table again, under the same champion, has not drifted, whatever the split."""
+    table = visits(1500)
+    table["at"] = 1.7e9 + 3600.0 * np.arange(1500)
+    declared = trainer(
+        record=_Timed, split=TimeSplit("at"), checks=Checks(fail=["drift"]), features=("minutes",)
+    )
+    first = declared.train(table)
+
+    again = declared.train(table, champion=first.bundle)
+
+    drifted = [c for c in again.evaluation["data"]["checks"] if c["check"] == "drift"]
+    assert [check["status"] for check in drifted] == ["ok"]
+
+
+def test_train_takes_the_threshold_of_an_estimator() -> None:
+    """A threshold that scikit-learn tuned is the one that hosts label by."""
+    tuned = TunedThresholdClassifierCV(
+        LogisticRegression(), scoring="f1", response_method="predict_proba", random_state=0
+    )
+
+    made = trainer(candidates=[tuned]).train(visits(1500))
+
+    assert made.bundle.manifest.task.threshold == made.fitted.estimator.best_threshold_
+    assert made.bundle.manifest.task.threshold != 0.5
