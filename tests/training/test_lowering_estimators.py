@@ -206,6 +206,20 @@ def test_check_names_an_unknown_class() -> None:
         lowering.check(AdaBoostClassifier())
 
 
+def test_check_offers_no_class_that_only_a_preparation_makes() -> None:
+    """The remedy names classes that a user can write."""
+    lowering.family_of(
+        lowering.prepare(HistGradientBoostingClassifier(), [lowering.FeatureSpec("age")])
+    )
+
+    with pytest.raises(LoweringError) as raised:
+        lowering.check(AdaBoostClassifier())
+
+    offered = str(raised.value).partition("Use one of")[2]
+    assert "HistGradientBoostingClassifier" in offered
+    assert "EmptyColumnsClassifier" not in offered
+
+
 def test_check_refuses_a_subclass() -> None:
     """A subclass may predict differently, so its parent's lowering does not count."""
     doubled = type("Doubled", (Ridge,), {})

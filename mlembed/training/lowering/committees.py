@@ -128,6 +128,11 @@ def _check_stacking(estimator: Any) -> None:
             f"{class_name(estimator)}: passthrough=True gives the final estimator missing values "
             "and codes; use passthrough=False"
         )
+    if isinstance(estimator, StackingClassifier) and estimator.stack_method == "predict":
+        raise LoweringError(
+            f"{class_name(estimator)}: stack_method='predict' stacks labels, which have no ONNX form "
+            "here; use stack_method='predict_proba'"
+        )
     for member in (*_members(estimator), _final(estimator)):
         check(member)
 

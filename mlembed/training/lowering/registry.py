@@ -190,7 +190,7 @@ def family_of(estimator: Any) -> Family:
         importlib.import_module(_LATER[class_name(estimator)])
     family = _FAMILIES.get(type(estimator))
     if family is None:
-        known = {item.__name__ for item in registered()}
+        known = {item.__name__ for item in registered() if not _is_own(item)}
         known |= {name.rpartition(".")[2] for name in _LATER}
         raise LoweringError(
             f"{class_name(estimator)} has no exact ONNX form here. Use one of "
@@ -257,6 +257,11 @@ def split_values(estimator: Any, specs: Sequence[FeatureSpec]) -> dict[str, tupl
     return {
         specs[position].name: tuple(sorted(set(splits[position]))) for position in sorted(splits)
     }
+
+
+def _is_own(estimator_class: type) -> bool:
+    """Tell whether *estimator_class* is one that only `prepare` makes."""
+    return estimator_class.__module__.startswith("mlembed.")
 
 
 def class_name(estimator: Any) -> str:

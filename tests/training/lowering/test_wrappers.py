@@ -157,6 +157,10 @@ def test_threshold_of_others_is_none() -> None:
         (TunedThresholdClassifierCV(TREES, cv="prefit", refit=False), "FrozenEstimator"),
         (StackingClassifier([("a", TREES)], TREES, cv="prefit"), "FrozenEstimator"),
         (StackingClassifier([("a", TREES)], TREES, passthrough=True), "use passthrough=False"),
+        (
+            StackingClassifier([("a", TREES)], TREES, stack_method="predict"),
+            "use stack_method='predict_proba'",
+        ),
         (VotingClassifier([("a", TREES)], voting="hard"), "use voting='soft'"),
         (VotingClassifier([("a", Perceptron())], voting="soft"), "Perceptron"),
         (BaggingClassifier(Perceptron()), "Perceptron has no exact ONNX form"),
