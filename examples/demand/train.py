@@ -42,7 +42,7 @@ trainer = Trainer(
     split=TimeSplit("date_time", since="2012-11-01", gap_seconds=DAY_SECONDS),
     metric="wape",
     baseline="week_ago_users",  # what everybody would guess
-    interval=Interval(level=0.9),
+    interval=Interval(level=0.9, method="signed"),  # errors above are larger than those below
     slices=("weather", "workingday", "hour"),
     gates=Gates(floor=0.2),
 )

@@ -19,7 +19,7 @@ class Machine(mlembed.Record):
     rotational_speed: Annotated[float, Field(gt=0, description="1/min")]
     torque: Annotated[float, Field(ge=0, description="Nm")]
     tool_wear: Annotated[float, Field(ge=0, description="min")]
-    # Why a machine failed: written down afterwards, so the leakage check drops them.
+    # Why a machine failed: written down afterwards, so the model is trained without them.
     TWF: bool
     HDF: bool
     PWF: bool

@@ -148,6 +148,7 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
         else lowering.prepare(declared, prepared.specs)
     )
     set_seed(estimator, trainer.seed)
+    hush(estimator)
     y = prepared.y[rows]
     require_all(prepared.table, y, f"a side that {competitor.name} is fitted on")
     try:
@@ -186,6 +187,16 @@ def set_seed(estimator: Any, seed: int) -> None:
             folds = copy.copy(value)
             folds.random_state = seed
             estimator.set_params(**{name: folds})
+
+
+def hush(estimator: Any) -> None:
+    """Let no LightGBM at any depth print of each fit, unless its user asked for that."""
+    parameters = {"": estimator, **estimator.get_params()}
+    for value in parameters.values():
+        if type(value).__module__.startswith("lightgbm.") and not isinstance(value, type):
+            own = value.get_params()
+            if "verbose" not in own and "verbosity" not in own:
+                value.set_params(verbose=-1)
 
 
 def scores_of(estimator: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:

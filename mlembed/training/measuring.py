@@ -15,13 +15,16 @@ from mlembed.training.evaluation.contrast import contrast
 from mlembed.training.evaluation.rows import Rows
 from mlembed.training.evaluation.whole import Plan, evaluate
 from mlembed.training.overlap import describe_tables
-from mlembed.training.screening import time_of
+from mlembed.training.screening import sources_of, time_of
 from mlembed.training.threshold import ByCost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mlembed.bundle.bundle import Bundle
+    from mlembed.columns import Column
     from mlembed.training.calibrating import Settled
     from mlembed.training.contest import Contest
     from mlembed.training.costs import Costs
@@ -65,11 +68,13 @@ def measure(what: Measuring) -> dict[str, Any]:
         DataError: If the metric is undefined for the rows held out.
     """
     trainer, measured = what.trainer, what.measured
+    score = what.fitted.session.run_matrix
+    shown = _shown(trainer, measured.columns)
     rows = Rows(
         y=measured.y,
-        scores=what.fitted.session.run_matrix(measured.x),
-        columns=measured.columns,
-        x=measured.x,
+        scores=score(measured.x),
+        columns=tuple(measured.columns[place] for place in shown),
+        x=measured.x[:, shown],
         clusters=clusters_of(trainer, measured.table),
         entity=trainer.entity,
         classes=measured.table.classes,
@@ -82,7 +87,7 @@ def measure(what: Measuring) -> dict[str, Any]:
         slices=tuple(trainer.slices),
         seed=trainer.seed,
     )
-    evaluation = evaluate(rows, plan, what.fitted.session.run_matrix)
+    evaluation = evaluate(rows, plan, lambda x: score(_whole(x, shown, measured.x.shape[1])))
     evaluation["contest"] = what.contest.to_json()
     evaluation["serving"] = _serving(what.fitted, measured.x)
     evaluation["folds"] = _sides(what)
@@ -99,6 +104,19 @@ def measure(what: Measuring) -> dict[str, Any]:
             since=evaluation["folds"]["sides"][-1].get("from"),
         )
     return evaluation
+
+
+def _shown(trainer: Trainer, columns: Sequence[Column]) -> list[int]:
+    """Return the places of the columns that the model reads, or that rows are sliced by."""
+    names = {*sources_of(trainer), *trainer.slices}
+    return [place for place, column in enumerate(columns) if column.name in names]
+
+
+def _whole(x: NDArray[np.float64], shown: Sequence[int], width: int) -> NDArray[np.float64]:
+    """Return rows as the graph reads them, `(n, width)`; what it does not use is missing."""
+    whole = np.full((len(x), width), np.nan)
+    whole[:, shown] = x
+    return whole
 
 
 def clusters_of(trainer: Trainer, table: Dataset) -> NDArray[np.intp] | None:

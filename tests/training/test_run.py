@@ -12,6 +12,7 @@ import pytest
 from pydantic import Field
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import make_pipeline
@@ -164,3 +165,31 @@ def test_train_takes_the_threshold_of_an_estimator() -> None:
 
     assert made.bundle.manifest.task.threshold == made.fitted.estimator.best_threshold_
     assert made.bundle.manifest.task.threshold != 0.5
+
+
+def test_train_lets_lightgbm_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """LightGBM's remarks on each fit stay out of the way, behind a pipeline too."""
+    lightgbm = pytest.importorskip("lightgbm")
+    candidates = [
+        lightgbm.LGBMClassifier(n_estimators=5),
+        make_pipeline(SimpleImputer(), lightgbm.LGBMClassifier(n_estimators=5)),
+    ]
+
+    trainer(candidates=candidates).train(visits(800))
+
+    shown = capfd.readouterr()
+    assert "LightGBM" not in shown.out + shown.err
+
+
+def test_train_shows_nothing_of_a_column_that_was_dropped() -> None:
+    """What leaks and was left out is no slice and does not matter, for the model never reads it."""
+    table = visits(1500)
+    table["known"] = table["ordered"] == "yes"
+
+    class Known(Visit):
+        known: bool
+
+    made = trainer(record=Known, leakage=Leakage(action="drop")).train(table)
+
+    shown = {item["column"] for key in ("slices", "importance") for item in made.evaluation[key]}
+    assert shown == set(Visit.model_fields)

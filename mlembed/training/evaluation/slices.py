@@ -12,6 +12,7 @@ import numpy as np
 
 from mlembed.monitoring import bootstrap
 from mlembed.monitoring.judged import measure_of, sign_of, undefined
+from mlembed.monitoring.metrics import METRICS
 from mlembed.training.evaluation.values import MISSING, label_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MIN_ROWS = 50
+MIN_OF_CLASS = 5  # a ranking of fewer positives is a matter of one row
 MAX_AUTOMATIC = 20
 _QUARTERS = (0.25, 0.5, 0.75)
 _FEW = 6
@@ -89,6 +91,8 @@ def slices(
         reason = undefined(metric, y, scores)
         if len(y) < min_rows:
             reason = f"fewer than {min_rows} rows"
+        elif not reason and _is_ranked(metric, rows) and _rarer(y) < MIN_OF_CLASS:
+            reason = f"fewer than {MIN_OF_CLASS} rows of one class"
         if reason:
             poor.append(_described(part) | {"reason": reason})
         else:
@@ -149,6 +153,15 @@ def _range(column: Column, edges: Floats, number: int) -> str:
     if number < len(edges):
         words.append(f"up to {label_of(column, edges[number])}")
     return " ".join(words)
+
+
+def _is_ranked(metric: str, rows: Rows) -> bool:
+    return rows.scores.ndim == 1 and METRICS[metric].needs_both
+
+
+def _rarer(y: Floats) -> int:
+    positives = int((y == 1).sum())
+    return min(positives, len(y) - positives)
 
 
 def _described(part: Slice) -> dict[str, Any]:

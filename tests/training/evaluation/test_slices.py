@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlembed.columns import Column
 from mlembed.errors import DataError
 from mlembed.monitoring.metrics import METRICS
 from mlembed.training.evaluation import Rows
@@ -142,3 +143,18 @@ def test_slices_take_a_second() -> None:
     slices(rows, "roc_auc", 0.5)
 
     assert time.process_time() - began < 4
+
+
+def test_slices_rank_no_handful_of_positives() -> None:
+    """A slice with fewer than five positives has no ranking that means anything, and says so."""
+    y = np.zeros(200)
+    y[[0, 10, 20, 30]] = 1
+    y[100:150] = 1
+    scores = np.linspace(0, 1, 200)
+    x = np.repeat([0.0, 1.0], 100)[:, np.newaxis]
+    columns = (Column(name="side", kind="boolean"),)
+
+    found = slices(Rows(y=y, scores=scores, columns=columns, x=x), "roc_auc", 0.5)
+
+    reasons = {item["value"]: item.get("reason") for item in found}
+    assert reasons == {"no": "fewer than 5 rows of one class", "yes": None}
