@@ -23,7 +23,7 @@ class Candidate:
         proof: Evidence that graph and estimator agree.
         contest: Validation metric of every competitor, by its name.
         fitted: The estimator and its graphs.
-        n_train: Rows it was fitted on.
+        n_train: Rows that were not held out: it was fitted on them, or settled on the later of them.
         n_test: Rows it was measured on.
         rejected: Rows of the training table that were set aside, by reason.
     """

@@ -282,8 +282,8 @@ def _previous(champion: Bundle | None) -> Snapshot | None:
 
 
 def _facts(tables: Tables, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    sides = evaluation["folds"]["sides"]
-    until = max((str(side["until"]) for side in sides[:-1] if side.get("until")), default="")
+    # Sides stand in time: the last before the rows held out is the latest that was learnt from.
+    until = evaluation["folds"]["sides"][-2].get("until")
     return {
         "n_train": len(tables.train),
         "n_test": len(tables.test),
