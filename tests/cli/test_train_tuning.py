@@ -38,13 +38,13 @@ trainer = declare(
 """
 TRAIN = ("train", "train.py", "--data", "visits.csv")
 STUDY = "visits.study.jsonl"
-# Each child is the whole command. One runs to its end in a folder; in another each is stopped after
-# a share of the time that the first took to search, and the last one is left alone.
+# Each child is the whole command. One runs to its end in a folder; in another each is stopped when
+# the study has so many lines, about eight a trial, and the last one is left alone.
 STOPPED = """
-    import os, re, signal, sys, time
+    import os, sys, time
     from pathlib import Path
 
-    base, number, shares = Path(sys.argv[1]), int(sys.argv[2]), list(map(float, sys.argv[3:]))
+    base, number, moments = Path(sys.argv[1]), int(sys.argv[2]), list(map(int, sys.argv[3:]))
     sys.path.insert(0, str(base))
     import mlembed.__main__, mlembed.cli.app, mlembed.training.run, visits
     import mlembed.training.tuning, sklearn.ensemble, sklearn.linear_model, sklearn.tree
@@ -68,23 +68,18 @@ STOPPED = """
     def ended(child):
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    def wait(folder):
-        while not (folder / "visits.study.jsonl").exists():
-            time.sleep(0.005)
+    def n_lines(study):
+        return study.read_bytes().count(b"\\n") if study.exists() else 0
 
     for name in ("whole", "parts"):
         (base / name).mkdir()
         (base / name / "train.py").write_text((base / "train.py").read_text())
     whole, parts = base / "whole", base / "parts"
-    child = start(whole)
-    wait(whole)
-    begin = time.monotonic()
-    codes = [ended(child)]
-    seconds = time.monotonic() - begin
-    for share in shares:
+    codes = [ended(start(whole))]
+    for moment in moments:
         child = start(parts)
-        wait(parts)
-        time.sleep(0.1 + share * seconds)
+        while n_lines(parts / "visits.study.jsonl") < moment:
+            time.sleep(0.001)
         os.kill(child, number)
         codes.append(ended(child))
     codes.append(ended(start(parts)))
@@ -121,18 +116,18 @@ def test_train_finds_the_same_however_often_it_is_stopped(
     tuned: Path, number: signal.Signals
 ) -> None:
     """Stopped at four moments, the search ends with the declared trials and the very same model."""
-    shares = ("0.1", "0.3", "0", "0.2")
+    moments = map(str, (11, 44, 69, 101))
 
-    with start_script(STOPPED, tuned, str(int(number)), *shares, measured=False) as process:
+    with start_script(STOPPED, tuned, str(int(number)), *moments, measured=False) as process:
         out, errors = process.communicate(timeout=120)
 
     assert errors == ""
     codes = list(map(int, out.split()))
     assert codes[0] == codes[-1] == 0
-    assert set(codes[1:-1]) <= {-number, 130, 0}
-    assert any(codes[1:-1])
+    assert set(codes[1:-1]) == {130 if number == signal.SIGINT else -number}
     whole, parts = (read_bundle(tuned / name / "out.mlb") for name in ("whole", "parts"))
     assert len([end for end in ends(tuned / "parts" / STUDY) if end in (1, 2)]) == TRIALS
+    assert ends(tuned / "parts" / STUDY).count(3) >= 3
     assert ends(tuned / "whole" / STUDY).count(3) == 0
     assert contents(parts) == contents(whole)
     assert "Traceback" not in (tuned / "parts" / "told").read_text("utf-8")
