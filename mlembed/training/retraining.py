@@ -126,10 +126,24 @@ def retrain(
 
 
 def _seen_until(champion: Bundle) -> int:
-    """Return the time, Unix ns, up to which the champion may have seen rows."""
+    """Return the time, Unix ns, up to which the champion may have seen rows.
+
+    Where its training does not tell, or tells a count such as a week, it is when it was made.
+    """
     manifest = champion.manifest
-    text = str(manifest.training.get("data_until", manifest.created))
-    return int(dt.datetime.fromisoformat(text).timestamp() * 1e9)
+    until = _moment(str(manifest.training.get("data_until", "")))
+    made = dt.datetime.fromisoformat(manifest.created)
+    return int((made if until is None else until).timestamp() * 1e9)
+
+
+def _moment(text: str) -> dt.datetime | None:
+    if text.isdigit():  # 20240110 is a count here, though a date by ISO 8601
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _newest_held_out(

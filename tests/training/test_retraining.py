@@ -161,6 +161,21 @@ def test_retrain_refuses_a_log_that_the_champion_has_seen(trade: Trade) -> None:
     assert "has not seen" in verdict.reason
 
 
+@pytest.mark.parametrize("until", ["10", "20240110", "2.5"])
+def test_retrain_of_a_champion_of_numbered_times_goes_by_when_it_was_made(
+    trade: Trade, until: str
+) -> None:
+    """A count, such as a week, is no moment of the log: what was logged before is not new."""
+    trade.serve(300, 1, changed=False)
+    bundle = trainer().train(visits(2000), version="1.1.0", provenance={"data_until": until}).bundle
+    trade.registry.publish(bundle)
+    trade.registry.promote("visits", "champion", "1.1.0")
+
+    verdict = trade.retrain(dry_run=True)
+
+    assert "and 0 newer ones that visits@1.1.0 has not seen" in verdict.reason
+
+
 def test_retrain_needs_both_classes(trade: Trade) -> None:
     """Outcomes of one class alone cannot be learnt from, and say so."""
     trade.serve(1500, 1, changed=True, truth=True)
