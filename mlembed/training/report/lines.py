@@ -90,6 +90,26 @@ def slice_name(told: Mapping[str, Any]) -> str:
     return f"{told['column']} = {told['value']}"
 
 
+def classes(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of each class, and how well it is found."""
+    return [
+        (
+            str(item["class"]),
+            numbers.count(item["n"]),
+            *(numbers.number(item[key]) for key in ("precision", "recall", "f1")),
+        )
+        for item in evaluation.get("classes", ())
+    ]
+
+
+def taken(evaluation: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the confusion matrix: its head, and a row for each true class."""
+    matrix = evaluation.get("confusion_matrix", {"classes": (), "counts": ()})
+    names = [str(name) for name in matrix["classes"]]
+    rows = zip(names, matrix["counts"], strict=True)
+    return ("truth", *names), [(name, *map(numbers.count, counts)) for name, counts in rows]
+
+
 def joins(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return what came of each join: the table, its rows, and the rows that found one."""
     keys = ("n_right", "n_right_unusable", "n_matched", "n_without_key")

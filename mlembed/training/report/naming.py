@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlembed.monitoring.metrics import METRICS
+from mlembed.monitoring.multiclass import CLASS_METRICS
 
 if TYPE_CHECKING:
     from mlembed.bundle.manifest import Task
@@ -20,6 +21,8 @@ _METRICS = {
     "wape": "WAPE",
     "ece": "expected calibration error",
     "f1": "F1",
+    "balanced_error": "error, each class alike",
+    "macro_f1": "F1, each class alike",
 }
 _RULES = {
     "cost": "least expected cost",
@@ -45,9 +48,10 @@ def metric(name: str) -> str:
 
 def direction(name: str) -> str:
     """Say whether more or less of a metric is better; nothing where it is not known."""
-    if name not in METRICS:
+    known = METRICS[name] if name in METRICS else CLASS_METRICS.get(name)
+    if known is None:
         return ""
-    return "higher is better" if METRICS[name].sign > 0 else "lower is better"
+    return "higher is better" if known.sign > 0 else "lower is better"
 
 
 def rule(name: str) -> str:

@@ -9,7 +9,7 @@ from mlembed.training.report import numbers
 from mlembed.training.report.plots import Plot, Table, sampled, scales, x_scale, y_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlembed.bundle.manifest import Manifest
 
@@ -20,8 +20,13 @@ def quality_plots(manifest: Manifest, evaluation: Mapping[str, Any]) -> list[Plo
     """Return every plot that *evaluation* holds the numbers of."""
     curves = evaluation.get("curves", {})
     plots: list[Plot] = []
-    if evaluation.get("calibration"):
-        plots.append(_calibration(evaluation))
+    error = evaluation.get("calibration_error")
+    for bins, names in (
+        (evaluation.get("calibration"), ("mean score", "share of positives")),
+        (evaluation.get("confidence"), ("mean probability of the answer", "share that is right")),
+    ):
+        if bins:
+            plots.append(_calibration(bins, names, error))
     point = _point(evaluation)
     for name, draw in (("roc", _roc), ("precision_recall", _precision), ("gain", _gain)):
         if name in curves and curves[name]["x"]:
@@ -33,22 +38,22 @@ def quality_plots(manifest: Manifest, evaluation: Mapping[str, Any]) -> list[Plo
     return plots
 
 
-def _calibration(evaluation: Mapping[str, Any]) -> Plot:
-    bins = evaluation["calibration"]
+def _calibration(
+    bins: Sequence[Mapping[str, Any]], names: tuple[str, str], error: float | None
+) -> Plot:
     ends = [end for item in bins for end in (item.get("low"), item.get("high")) if end is not None]
     top = max([item["mean_score"] for item in bins] + [item["positive_share"] for item in bins])
     top = min(1.0, 1.05 * max([top, *ends])) or 1.0
-    error = evaluation.get("calibration_error")
     said = "" if error is None else f" On average they are {numbers.number(error)} apart."
     plot = Plot(
         title="Calibration",
         note=f"What was promised against what came true; on the diagonal they agree.{said}",
         x=x_scale(0.0, top),
         y=y_scale(0.0, top),
-        x_name="mean score",
-        y_name="share of positives",
+        x_name=names[0],
+        y_name=names[1],
         table=Table(
-            head=("mean score", "share of positives", "95% interval", "rows"),
+            head=(*names, "95% interval", "rows"),
             rows=tuple(
                 (
                     numbers.number(item["mean_score"]),
