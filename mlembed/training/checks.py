@@ -125,6 +125,7 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
     time: str | None = None,
     newest: float | None = None,
     trained: Dataset | None = None,
+    measured: Dataset | None = None,
 ) -> tuple[Check, ...]:
     """Check a table.
 
@@ -139,6 +140,7 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
         newest: Time of the newest row there is, labelled or not, in seconds since 1970.
         trained: The rows to train on, which are compared with those of the last training; by
             default the whole table.
+        measured: A table of its own to measure on, of which too few rows may be good as well.
 
     Returns:
         A check for each column that is not as it should be, and one for all that are.
@@ -154,6 +156,12 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
         *changes.future(columns, dataset, checks, now=moment, time=time),
         *changes.label_delay(columns, dataset, label, checks, time=time, newest=newest),
     ]
+    if measured is not None:
+        findings += [
+            dataclasses.replace(one, found=f"of the table to measure on {one.found}")
+            for one in inspection.rejected(measured, checks)
+            if one.bad
+        ]
     if previous is not None:
         findings += changes.new_values(columns, checks, counts, previous)
         rows = dataset if trained is None else trained

@@ -197,6 +197,7 @@ class Run:
                 now=dt.datetime.now(dt.UTC),
                 time=time_of(trainer),
                 trained=tables.train,
+                measured=tables.test if tables.train is tables.whole else None,
             )
             require(checks)
             screened = screen(trainer, tables.train)

@@ -71,6 +71,15 @@ def test_train_measures_on_a_table_of_its_own() -> None:
     assert candidate.bundle.json("reference.json")["n"] == 400
 
 
+def test_train_refuses_a_table_to_measure_on_that_lost_its_rows() -> None:
+    """Rows of that table that break a rule are counted too: the rest may be a biased choice."""
+    heldout = visits(200, seed=1)
+    heldout["ordered"][:100] = None
+
+    with pytest.raises(DataError, match="of the table to measure on 50"):
+        trainer().train(visits(1200), test=heldout)
+
+
 def test_train_gives_the_same_graph_twice() -> None:
     """The seed decides everything: two runs give the same model and golden rows."""
     first, second = (trainer().train(visits(800)).bundle for _ in range(2))
