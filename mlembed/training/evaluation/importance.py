@@ -57,8 +57,10 @@ def importance(
     x, y, base = rows.x[picks], rows.y[picks], rows.scores[picks]
     if undefined(metric, y, base):
         return []
-    moved = [i for i in range(x.shape[1]) if _varies(x[:, i])]
-    tables = [base, *(scores for i in moved for scores in _shuffled(x, i, score, random))]
+    moved = [i for i in range(x.shape[1]) if _varies(rows.x[:, i])]
+    tables = [base]
+    for i in moved:
+        tables.extend(_shuffled(x, i, rows.x[:, i], score, random))
     measures = [measure_of(metric, y, scores, threshold).times(weights) for scores in tables]
     clusters = None if rows.clusters is None else rows.clusters[picks]
     drawn = bootstrap.resample(measures, len(y), _RESAMPLES, seed, clusters)
@@ -114,9 +116,16 @@ def _varies(values: Floats) -> bool:
     return bool(np.any(values != values[0])) and not bool(np.isnan(values).all())
 
 
-def _shuffled(x: Floats, column: int, score: Score, random: np.random.Generator) -> Floats:
-    """Score the rows with one column shuffled, `(REPEATS, n)`, or `(REPEATS, n, n_classes)`."""
+def _shuffled(
+    x: Floats, column: int, values: Floats, score: Score, random: np.random.Generator
+) -> Floats:
+    """Score the rows with one column shuffled, `(REPEATS, n)`, or `(REPEATS, n, n_classes)`.
+
+    Its values are those of all rows, each once at most: among the rows picked a rare class has more
+    than its share, so theirs would be the values of another table.
+    """
     changed = np.tile(x, (REPEATS, 1))
-    changed[:, column] = np.concatenate([random.permutation(x[:, column]) for _ in range(REPEATS)])
+    drawn = [random.choice(values, len(x), replace=False) for _ in range(REPEATS)]
+    changed[:, column] = np.concatenate(drawn)
     scores = score(changed)
     return scores.reshape(REPEATS, len(x), *scores.shape[1:])

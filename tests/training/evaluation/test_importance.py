@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlembed.columns import Column
+from mlembed.monitoring.metrics import METRICS
 from mlembed.training.evaluation import Rows
 from mlembed.training.evaluation.importance import MAX_SCORED, _pick, importance
 from training.evaluation.scenes import amounts, cells, odds, probability, trade
@@ -42,6 +43,24 @@ def test_importance_is_repeatable() -> None:
 
     assert first == second
     assert first != importance(rows, "brier", 0.5, probability, seed=1)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "error"])
+def test_importance_of_a_rare_class_shuffles_as_in_all_rows(metric: str) -> None:
+    """Values come from all rows: those of the rows picked are too often those of the rare class."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(5000, 1))
+    y = (x[:, 0] > 2) * 1.0
+    columns = (Column(name="age", kind="number"),)
+
+    def score(cells: Any) -> Any:
+        return 1 / (1 + np.exp(-5 * (cells[:, 0] - 2)))
+
+    (found,) = importance(Rows(y=y, scores=score(x), columns=columns, x=x), metric, 0.5, score)
+
+    of = METRICS[metric].of
+    shuffled = np.mean([of(y, score(random.permutation(x)), 0.5) for _ in range(30)])
+    assert found["drop"] == pytest.approx(shuffled - of(y, score(x), 0.5), rel=0.1)
 
 
 @pytest.mark.parametrize("share", [0.0005, 0.005, 0.3, 0.999])
