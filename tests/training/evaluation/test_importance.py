@@ -49,8 +49,8 @@ def test_importance_is_repeatable() -> None:
 def test_importance_of_a_rare_class_shuffles_as_in_all_rows(metric: str) -> None:
     """Values come from all rows: those of the rows picked are too often those of the rare class."""
     random = np.random.default_rng(0)
-    x = random.normal(size=(5000, 1))
-    y = (x[:, 0] > 2) * 1.0
+    x: Any = random.normal(size=(5000, 1))
+    y: Any = (x[:, 0] > 2) * 1.0
     columns = (Column(name="age", kind="number"),)
 
     def score(cells: Any) -> Any:
@@ -59,7 +59,7 @@ def test_importance_of_a_rare_class_shuffles_as_in_all_rows(metric: str) -> None
     (found,) = importance(Rows(y=y, scores=score(x), columns=columns, x=x), metric, 0.5, score)
 
     of = METRICS[metric].of
-    shuffled = np.mean([of(y, score(random.permutation(x)), 0.5) for _ in range(30)])
+    shuffled: Any = np.mean([of(y, score(random.permutation(x)), 0.5) for _ in range(30)])
     assert found["drop"] == pytest.approx(shuffled - of(y, score(x), 0.5), rel=0.1)
 
 
