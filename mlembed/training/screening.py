@@ -7,16 +7,19 @@ because the trainer found a leak.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlembed.columns import is_finite_number
 from mlembed.errors import DataError, DeclarationError
 from mlembed.training.leakage import find_leaks
+from mlembed.training.positions import counts_columns
 from mlembed.training.timesplit import TimeSplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
@@ -48,8 +51,13 @@ class Leakage:
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             raise DeclarationError(f"Leakage(action=...): expected one of {', '.join(ACTIONS)}")
-        if not (0.5 < self.auc <= 1 and 0.5 < self.purity <= 1):  # noqa: PLR2004  chance
-            raise DeclarationError("Leakage: auc and purity lie above 0.5 and up to 1")
+        for bound in (self.auc, self.purity):
+            if not (is_finite_number(bound) and 0.5 < bound <= 1):  # noqa: PLR2004  chance
+                raise DeclarationError("Leakage: auc and purity lie above 0.5 and up to 1")
+        if isinstance(self.absent, str) or not isinstance(self.known_at, Mapping):
+            raise DeclarationError(
+                "Leakage: absent is a list of columns, known_at a column by the other's name"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,7 @@ class Screened:
     """What is left to train on.
 
     Attributes:
-        trainer: The declaration, without the features that were dropped.
+        trainer: The declaration, without what was made of the columns that were dropped.
         columns: The record's columns; one that was dropped may be missing.
         leaks: What was found, and whether it was dropped, in plain JSON types.
     """
@@ -137,15 +145,25 @@ def sources_of(trainer: Trainer, feature: str = "") -> tuple[str, ...]:
 
 
 def _without(trainer: Trainer, dropped: set[str]) -> Trainer:
+    listed = ", ".join(f"'{name}'" for name in sorted(dropped))
     kept = tuple(
         name for name in trainer.feature_names if not dropped & set(sources_of(trainer, name))
     )
     if not kept:
         raise DataError(
             f"'{trainer.name}': every feature is made of a column that seems to know the label "
-            f"({', '.join(sorted(dropped))}); look at the label, or declare Leakage(action='warn')"
+            f"({listed}); look at the label, or declare Leakage(action='warn')"
         )
-    return dataclasses.replace(trainer, features=kept)
+    shifted = [type(item).__name__ for item in trainer.candidates if counts_columns(item)]
+    if shifted:
+        raise DataError(
+            f"'{trainer.name}': {listed} cannot be dropped, because {', '.join(shifted)} counts its "
+            "columns, which would then be others; name them, or leave the leak out of the record"
+        )
+    transforms = {
+        name: item for name, item in trainer.transforms.items() if not dropped & {*item.columns()}
+    }
+    return dataclasses.replace(trainer, features=kept, transforms=transforms)
 
 
 def time_of(trainer: Trainer) -> str | None:
