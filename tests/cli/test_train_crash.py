@@ -329,8 +329,8 @@ def test_train_resumes_the_study(folder: Path, number: signal.Signals) -> None:
 
 
 def n_finished(study: Path) -> int:
-    """Return how many trials of a study have their values."""
-    return study.read_text("utf-8").count('"values"') if study.exists() else 0
+    """Return how many trials of a study have ended."""
+    return study.read_text("utf-8").count('"datetime_complete"') if study.exists() else 0
 
 
 def _command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
