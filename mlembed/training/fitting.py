@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sklearn.base
 from sklearn.base import is_outlier_detector
+from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.exceptions import ConvergenceWarning
 
 from mlembed.errors import DataError, first_line
 from mlembed.serving.session import Session
 from mlembed.training import lowering
+from mlembed.training.competitors import final_step
 from mlembed.training.matrix import encode_dataset, run_features
 from mlembed.training.several import require_all
 
@@ -31,6 +41,11 @@ if TYPE_CHECKING:
     from mlembed.training.trainer import Trainer
 
     Rows = NDArray[np.intp]
+
+_ADDING = (
+    *(BaggingClassifier, BaggingRegressor, ExtraTreesClassifier, ExtraTreesRegressor),
+    *(IsolationForest, RandomForestClassifier, RandomForestRegressor),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,12 +164,13 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
     )
     set_seed(estimator, trainer.seed)
     hush(estimator)
+    add_in_order(estimator, fitted=False)
     y = prepared.y[rows]
     require_all(prepared.table, y, f"a side that {competitor.name} is fitted on")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
-            return estimator.fit(
+            estimator.fit(
                 prepared.features[rows], y if trainer.label.kind == "regression" else y.astype(int)
             )
     except ConvergenceWarning as warning:
@@ -168,6 +184,21 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
         ) from error
     except Exception as error:
         raise DataError(f"{competitor.name} refuses the table: {first_line(error)}") from error
+    add_in_order(estimator, fitted=True)
+    return estimator
+
+
+def add_in_order(estimator: Any, *, fitted: bool) -> None:
+    """Let forests at any depth predict with one thread.
+
+    Several add up the trees in the order in which they end, so that the last bits of a score, and
+    what is calibrated on it, would be others each time. What predicts at the end keeps its threads
+    until it is *fitted*; those inside of it may predict during the fit.
+    """
+    last = final_step(estimator)
+    for value in (estimator, *estimator.get_params().values()):
+        if isinstance(value, _ADDING) and (fitted or value is not last):
+            value.set_params(n_jobs=1)
 
 
 def set_seed(estimator: Any, seed: int) -> None:

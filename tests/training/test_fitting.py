@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from mlembed.training.fitting import set_seed
+from mlembed.training.calibrating import fit_and_settle
+from mlembed.training.competitors import Competitor
+from mlembed.training.fitting import add_in_order, prepare_table, scores_of, set_seed
+from mlembed.training.vocabulary import learn
+from training.orders import declare, orders
 
 FOLDS = StratifiedKFold(3, shuffle=True)
 TREE = DecisionTreeClassifier(max_depth=3)
@@ -46,3 +51,36 @@ def test_set_seed_leaves_a_seed_and_the_declared_folds_alone() -> None:
 
     assert own.cv.random_state == 7
     assert FOLDS.random_state is None
+
+
+def test_train_calibrates_a_forest_of_several_threads_the_same_each_time() -> None:
+    """Threads that add up trees in any order leave no trace in the scores."""
+    forest = RandomForestClassifier(30, max_depth=6, n_jobs=2)
+    declared = declare(candidates=[forest], calibration="isotonic")
+    table = declared.read(orders(800))
+    prepared = prepare_table(declared, learn(declared.columns, table), table)
+    competitor = Competitor("forest", forest)
+
+    found = {
+        scores_of(
+            fit_and_settle(declared, competitor, prepared).estimator, prepared.features
+        ).tobytes()
+        for _ in range(5)
+    }
+
+    assert len(found) == 1
+    assert forest.n_jobs == 2
+
+
+def test_add_in_order_leaves_a_fit_its_threads() -> None:
+    """Only a forest that predicts during the fit of another gives them up before it is fitted."""
+    last, inner = (RandomForestClassifier(5, n_jobs=2) for _ in range(2))
+    declared = make_pipeline(StandardScaler(), last)
+    committee = VotingClassifier([("a", inner)], voting="soft", n_jobs=2)
+
+    for estimator in (declared, committee):
+        add_in_order(estimator, fitted=False)
+    assert (last.n_jobs, inner.n_jobs, committee.n_jobs) == (2, 1, 2)
+
+    add_in_order(declared, fitted=True)
+    assert last.n_jobs == 1
