@@ -78,9 +78,7 @@ class Search:
             direction="maximize" if self.trainer.yardstick.sign > 0 else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS // 2),
         )
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if abandoned(trial.user_attrs.get(_OWNER, "")):
-                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        _fail(study, abandoned)
         return study
 
     def run(
@@ -104,7 +102,7 @@ class Search:
             hear(done, [item.value for item in complete(study)])
             if done >= n_trials or time.monotonic() >= end:
                 return
-            self._try(study, self._ask(study), end)
+            self._try(study, end)
 
     def draw(self, trial: Any) -> tuple[Competitor, dict[str, Any]]:
         """Return who competes in *trial*, with which settings."""
@@ -132,9 +130,10 @@ class Search:
         study.sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=_STARTUP_TRIALS)
         return optuna.trial.Trial(study, key)
 
-    def _try(self, study: Study, trial: Trial, end: float) -> None:
-        """Measure one draw; one that cannot be fitted counts as stopped."""
+    def _try(self, study: Study, end: float) -> None:
+        """Draw once and measure it; what cannot be fitted counts as stopped."""
         try:
+            trial = self._ask(study)
             try:
                 self._measure(study, trial, end)
             except DataError as error:
@@ -143,8 +142,8 @@ class Search:
         except UpdateFinishedTrialError:  # another process took this one for dead: it counts not
             pass
         except BaseException:
-            with contextlib.suppress(Exception):  # else whoever opens the study next will tell it
-                study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            with contextlib.suppress(Exception):  # else whoever opens the study next will fail it
+                _fail(study, owner().__eq__)
             raise
 
     def _measure(self, study: Study, trial: Trial, end: float) -> None:
@@ -181,6 +180,13 @@ class Search:
             "optuna": optuna.__version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fail(study: Study, whose: Callable[[str], bool]) -> None:
+    """Give up the trials that are not finished of the owners that *whose* holds for."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if whose(trial.user_attrs.get(_OWNER, "")):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def finished(study: Study) -> list[FrozenTrial]:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,8 +175,9 @@ def _damaged(path: Path | None, error: Exception) -> DataError:
 
 
 def owner() -> str:
-    """Return what tells this process from all others, now and later."""
-    return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+    """Return what tells this thread of this process from all others, now and later."""
+    pid = os.getpid()
+    return f"{socket.gethostname()} {pid} {_started(pid)} {threading.get_ident()}"
 
 
 def abandoned(name: str) -> bool:
@@ -183,11 +185,10 @@ def abandoned(name: str) -> bool:
 
     One of another machine cannot be seen from here, and is taken for alive.
     """
-    host, _, rest = name.partition(" ")
-    pid, _, started = rest.partition(" ")
-    if host != socket.gethostname() or not pid.isdigit():
+    host, *words = name.split(" ")
+    if host != socket.gethostname() or not words:
         return not name
-    return _started(int(pid)) != started
+    return _started(int(words[0])) != words[1]
 
 
 def _started(pid: int) -> str:

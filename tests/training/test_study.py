@@ -378,7 +378,7 @@ def test_owner_is_this_process_until_it_ends() -> None:
         while_alive = abandoned(other)
         process.communicate("")
 
-    host, pid, started = owner().split(" ")
+    host, pid, started, _ = owner().split(" ")
     assert not abandoned(owner())
     assert not while_alive
     assert abandoned(other)
@@ -415,7 +415,7 @@ def test_owner_where_the_system_tells_no_start(
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
 
-    host, pid, started = owner().split(" ")
+    host, pid, started, _ = owner().split(" ")
 
     assert (pid, started) == (str(os.getpid()), "alive")
     assert not abandoned(f"{host} {pid} alive")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
 import json
@@ -180,6 +181,31 @@ def test_tuning_that_is_done_tries_nothing_more(tmp_path: Path) -> None:
     assert len(counted(path)) == 9
 
 
+class Interrupting(Heard):
+    """A progress after whose sixth trial Ctrl-C comes, wherever the search then is."""
+
+    def advance(self, done: int, total: int, detail: str) -> None:
+        """Keep it, and set the moment."""
+        super().advance(done, total, detail)
+        if detail.startswith("best") and done == 6:
+            threading.Timer(0.02, _thread.interrupt_main).start()
+
+
+def test_tuning_that_is_interrupted_amid_a_trial(tmp_path: Path) -> None:
+    """Ctrl-C in a fit leaves no trial to this process, which lives on and may search again."""
+    path = tmp_path / "a.study.jsonl"
+    trainer = trees(5000)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(trainer, path, Interrupting())
+
+    states = [trial.state for trial in trials_of(path)]
+    assert 6 <= len(states) < 5000
+    assert not states.count(TrialState.RUNNING)
+    assert states.count(TrialState.FAIL) <= 1
+    assert len(counted(path)) >= 6
+
+
 def running(path: Path, who: str) -> None:
     """Leave a trial of *who* behind that is not finished, with settings and a value so far."""
     (study,) = studies(path)
@@ -196,7 +222,7 @@ def running(path: Path, who: str) -> None:
 def test_tuning_fails_the_trial_of_a_dead_process(tmp_path: Path) -> None:
     """What a killed process left does not count, and changes nothing of what is found."""
     path, whole = tmp_path / "a.study.jsonl", tmp_path / "whole.study.jsonl"
-    host, pid, started = owner().split(" ")
+    host, pid, started, _ = owner().split(" ")
     search(trees(4), path)
     running(path, f"{host} {pid} {int(started) - 1}")
     search(trees(10), whole)
