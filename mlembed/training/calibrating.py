@@ -15,8 +15,11 @@ from sklearn.frozen import FrozenEstimator
 
 from mlembed.errors import DataError, GateError, first_line
 from mlembed.training.fitting import fit, scores_of
+from mlembed.training.labels import DEFAULT_THRESHOLD
+from mlembed.training.lowering import threshold_of
 from mlembed.training.several import require_all
 from mlembed.training.splits import Fold, split_again
+from mlembed.training.threshold import Chosen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from mlembed.training.conformal import Band
     from mlembed.training.dataset import Dataset
     from mlembed.training.fitting import Prepared
-    from mlembed.training.threshold import Chosen
     from mlembed.training.trainer import Trainer
 
 Method = Literal["sigmoid", "isotonic", "temperature"]
@@ -72,7 +74,26 @@ def fit_and_settle(trainer: Trainer, competitor: Competitor, prepared: Prepared)
             threshold = _useful(trainer.threshold.choose(y, scores, amounts), scores)
         if trainer.interval is not None:
             interval = trainer.interval.fit(y, scores)
+    if threshold is None:
+        threshold = _own(trainer, estimator)
     return Settled(estimator=estimator, threshold=threshold, interval=interval, sides=sides)
+
+
+def _own(trainer: Trainer, estimator: Any) -> Chosen | None:
+    """Return the threshold that the estimator carries itself, unless the label declares one.
+
+    Raises:
+        GateError: If by it every row has one label.
+    """
+    value = threshold_of(estimator)
+    if value is None or trainer.label.threshold != DEFAULT_THRESHOLD:
+        return None
+    if not 0 < value < 1:
+        raise GateError(
+            f"the estimator's own threshold is {value:g}, so every row would get one label: give "
+            "it another metric to tune by, or declare Binary(threshold=...)"
+        )
+    return Chosen("estimator", value)
 
 
 def _useful(chosen: Chosen, scores: NDArray[np.float64]) -> Chosen:

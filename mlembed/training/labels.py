@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Class = str | bool | float
 
 _NAMED = 6
+DEFAULT_THRESHOLD = 0.5
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
@@ -42,7 +43,7 @@ class Binary:
     column: str
     _: dataclasses.KW_ONLY
     positive: Class | Iterable[Class]
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
 
     def __post_init__(self) -> None:
         if isinstance(self.positive, Iterable) and not isinstance(self.positive, str):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError
 from mlembed.monitoring.page import save
-from mlembed.training import gates, lowering
+from mlembed.training import gates
 from mlembed.training.calibrating import Settled, fit_and_settle
 from mlembed.training.candidate import Candidate
 from mlembed.training.checks import require, run_checks
@@ -253,14 +253,10 @@ class Run:
 
 
 def _with_threshold(trainer: Trainer, settled: Settled) -> Trainer:
-    """Return the declaration with the threshold of the rule, or of the estimator itself."""
-    if not isinstance(trainer.label, Binary):
+    """Return the declaration with the threshold that was settled."""
+    if settled.threshold is None or not isinstance(trainer.label, Binary):
         return trainer
-    chosen = settled.threshold
-    value = lowering.threshold_of(settled.estimator) if chosen is None else chosen.value
-    if value is None:
-        return trainer
-    label = dataclasses.replace(trainer.label, threshold=value)
+    label = dataclasses.replace(trainer.label, threshold=settled.threshold.value)
     return dataclasses.replace(trainer, label=label, threshold=None)
 
 
@@ -289,6 +285,7 @@ def _facts(tables: Tables, evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "n_train": len(tables.train),
         "n_test": len(tables.test),
         "data_digest": tables.whole.digest,
+        **({"test_digest": tables.test.digest} if tables.train is tables.whole else {}),
         **({"data_until": until} if until else {}),
     }
 

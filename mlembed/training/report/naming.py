@@ -30,6 +30,7 @@ _RULES = {
     "precision": "the precision asked for",
     "recall": "the recall asked for",
     "declared": "declared, not learnt",
+    "estimator": "the estimator's own",
 }
 _LEAKS = {
     "auc": "predicts the label all alone",
