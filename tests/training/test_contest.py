@@ -21,9 +21,11 @@ from mlembed.training.fitting import fit, scores_of
 from mlembed.training.progress import Steps
 from mlembed.training.validating import value_on
 from training.orders import RANDOM, declare, declare_weight, orders
-from training.test_tuning import TABLE, Heard, rows_of, search
+from training.test_tuning import TABLE, Heard, rows_of, search, trials_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlembed.training.fitting import Prepared
     from mlembed.training.folds import Fold
 
@@ -117,13 +119,14 @@ def test_contest_refuses_a_tie_with_the_constant() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_contest_leaves_an_added_model_out_that_does_not_converge() -> None:
+def test_contest_leaves_an_added_model_out_that_does_not_converge(tmp_path: Path) -> None:
     """A linear model that nobody declared is left out with its reason, and is not tuned either."""
     table = dict(TABLE)
     table["total"] = np.where(np.arange(400) % 7 == 0, 1e155, TABLE["total"])
     trainer = declare(candidates=[DecisionTreeClassifier(max_depth=3)], split=RANDOM)
+    path = tmp_path / "a.study.jsonl"
 
-    contest = search(dataclasses.replace(trainer, tuning=Tuning(trials=8)), table=table)
+    contest = search(dataclasses.replace(trainer, tuning=Tuning(trials=8)), path, table=table)
 
     reason = "LogisticRegression (linear) did not converge: raise its max_iter in the declaration"
     assert contest.left_out == {"LogisticRegression (linear)": reason}
@@ -133,6 +136,7 @@ def test_contest_leaves_an_added_model_out_that_does_not_converge() -> None:
         "DecisionTreeClassifier (tuned)",
         "prior (baseline)",
     }
+    assert {trial.params["candidate"] for trial in trials_of(path)} == {"DecisionTreeClassifier"}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

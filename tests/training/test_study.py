@@ -419,5 +419,24 @@ def test_owner_where_the_system_tells_no_start(
 
     assert (pid, started) == (str(os.getpid()), "alive")
     assert not abandoned(f"{host} {pid} alive")
-    assert not abandoned(f"{host} 1 alive")  # not ours to signal, or ours
     assert abandoned(f"{host} {process.pid} alive")
+
+
+NOBODY = """
+    import os, socket
+    from pathlib import Path
+    from mlembed.training import study
+
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    study._PROCESSES = Path("/nowhere")
+    print(study.abandoned(f"{socket.gethostname()} 1 alive 0"))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_owner_whom_another_user_may_not_ask() -> None:
+    """A process of another user is alive, even if it must not be signalled."""
+    assert run_script(NOBODY) == "False\n"

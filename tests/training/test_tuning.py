@@ -609,7 +609,7 @@ def test_tuning_of_no_time_tries_nothing() -> None:
 OTHER = """
     import optuna, sys, warnings
     from pathlib import Path
-    from sklearn.linear_model import SGDRegressor
+    from sklearn.linear_model import Lasso, SGDRegressor
     from mlembed.errors import DataError
     from mlembed.training import Tuning
     from training.orders import declare_weight
@@ -617,9 +617,12 @@ OTHER = """
 
     warnings.simplefilter("always")
     filters, before = list(warnings.filters), optuna.logging.get_verbosity()
-    spaces = {"SGDRegressor": {"eta0": (1e-3, 1e12, "log"), "max_iter": [1, 2, 1000]}}
-    tuning = Tuning(trials=12, spaces=spaces)
-    search(declare_weight(candidates=[SGDRegressor()], folds=3, tuning=tuning), Path("a.jsonl"))
+    spaces = {
+        "SGDRegressor": {"eta0": (1e-3, 1e12, "log"), "max_iter": [1, 2, 1000]},
+        "Lasso": {"alpha": [0.0, 0.1]},
+    }
+    candidates, tuning = [Lasso(), SGDRegressor()], Tuning(trials=12, spaces=spaces)
+    search(declare_weight(candidates=candidates, folds=3, tuning=tuning), Path("a.jsonl"))
     Path("a.jsonl").write_text('{"op_code":0}\\n')
     try:
         search(trees(2), Path("a.jsonl"))
