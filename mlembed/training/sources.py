@@ -124,6 +124,7 @@ def _opened(found: Any, cleaning: Cleaning) -> Iterator[Source]:
             raise titled(title, error) from error
         except RuntimeError as error:
             if is_interruption(error):
+                connection.interrupt()  # else its threads finish the query, and closing waits
                 raise KeyboardInterrupt from None
             raise
         if prints != [item.prints() for item in own]:
