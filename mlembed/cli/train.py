@@ -73,7 +73,8 @@ def train(
             trainer.name, registry, alias, output, dry_run=dry_run or bool(verify)
         )
         original = _original(verify, registry, trainer.name) if verify else None
-        if study is None and trainer.tuning is not None:
+        # A verification repeats the search; in the study of the first run it would only read it.
+        if study is None and trainer.tuning is not None and original is None:
             study = Path(f"{trainer.name}.study.jsonl")
         if study is not None:
             trace.remedy = f"the study {study} goes on when the command is run again"
@@ -102,9 +103,12 @@ def train(
 
 
 def _original(ref: str, registry: str, name: str) -> Bundle:
+    from mlembed.training.verifying import require_trained
+
     bundle = find_bundle(ref, registry)
     if bundle.manifest.name != name:
         raise SettingsError(f"{bundle.manifest.title} is another model; the Trainer makes '{name}'")
+    require_trained(bundle)
     return bundle
 
 
@@ -151,10 +155,12 @@ def _show_verification(found: Verification, *, as_json: bool) -> None:
         same = {True: "the same", False: "not the same"}
         say(
             f"{found.title}, trained again: graph {same[found.same_model]} to the byte, golden rows "
-            f"{same[found.same_golden]}"
+            f"{same[found.same_golden]}, meaning of the score {same[found.same_meaning]}"
         )
         for name, (then, now) in found.metrics.items():
             say(f"{name}: {then} then, {now} now")
+        if found.evidence:
+            say(f"not the same in the evaluation: {', '.join(found.evidence)}")
         for difference in found.differences:
             say(difference)
     if not found.passed:
