@@ -75,7 +75,7 @@ def test_champion_of_other_classes_is_compared() -> None:
         y=(np.arange(200) % 4).astype(np.float64),
         n_read=200,
     )
-    trainer: Any = SimpleNamespace(metric="error", label=Multiclass("mode"), seed=0)
+    trainer: Any = SimpleNamespace(metric="error", label=Multiclass("mode"), seed=0, entity="")
 
     found = _compare(trainer, champion, SimpleNamespace(bundle=challenger), heldout, Gate())  # type: ignore[arg-type]
 
