@@ -148,15 +148,16 @@ def stage(folder: Path) -> Path:
 def test_train_interrupted_at_any_moment(stage: Path) -> None:
     """Ctrl-C ends with 130 and one line that tells what is left; no file is half there."""
     seen = set()
-    for name, code in ends(stage, signal.SIGINT, by_call=14, by_time=8).items():
+    for name, code in ends(stage, signal.SIGINT, by_call=12, by_time=6).items():
         root, told = stage.with_name(name), stage.with_name(f"{name}.stderr").read_text("utf-8")
         published = is_published(root)
         files_are_whole(root)
 
         last = told.splitlines()[-1]
         assert "Traceback" not in told
-        if code == 0:
+        if code == 0:  # it was done before its time came
             assert published
+            assert name.startswith("time-")
             assert "judge and pack" in last
             continue
         assert code == INTERRUPTED, told
@@ -174,12 +175,12 @@ def test_train_killed_at_any_moment(stage: Path) -> None:
     """A killed run leaves a version or none, whole files or none, and the next one publishes."""
     before = [path.name for path in stage.iterdir()]
     seen = set()
-    for name, code in ends(stage, signal.SIGKILL, by_call=14, by_time=4).items():
+    for name, code in ends(stage, signal.SIGKILL, by_call=12, by_time=4).items():
         root = stage.with_name(name)
         seen.add(is_published(root))
         files_are_whole(root)
 
-        assert code == -signal.SIGKILL
+        assert code == -signal.SIGKILL or (code == 0 and name.startswith("time-"))
         strange = left(root, before) - {"report.html", "rejects.csv", "out.mlb"}
         assert all(file.startswith((".tmp-", ".report.html.")) for file in strange)
 
