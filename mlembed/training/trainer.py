@@ -204,6 +204,7 @@ class Trainer:
             GateError: If a gate is not passed.
         """
         from mlembed.training.run import Run
+        from mlembed.training.threads import one_order
 
         run = Run(self, progress=progress, champion=champion, report=report, study=study)
         given = self.data if data is None else data
@@ -212,4 +213,5 @@ class Trainer:
                 f"'{self.name}' has no table to train on: give one (--data), or declare "
                 "Trainer(data=...)"
             )
-        return run(given, test, version=version, rejects=rejects, provenance=provenance or {})
+        with one_order():
+            return run(given, test, version=version, rejects=rejects, provenance=provenance or {})

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import (  # type: ignore[import-untyped]
+    threadpool_info,
+    threadpool_limits,
+)
 
 from mlembed.bundle import strictjson
 from mlembed.bundle.bundle import Bundle, pack
 from mlembed.errors import DataError
-from mlembed.features import log1p
+from mlembed.features import clip, log1p
 from mlembed.training import Binary, ByCapacity, Interval, Regression, Tuning
 from mlembed.training.verifying import verify
 from visits import trainer, visits
@@ -256,9 +260,24 @@ print(hashlib.sha256(model).hexdigest())
             text=True,
             check=True,
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": threads},
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"},
         ).stdout
         for threads in ("1", "2")
     }
 
     assert len(found) == 1
+
+
+def test_training_gives_the_same_bytes_whatever_the_cores() -> None:
+    """Sums are made in one order, whatever the number of threads that linear algebra may use."""
+    transforms = {f"up_to_{top}": clip("minutes", 0.0, float(top)) for top in range(20, 60)}
+    table = visits(16_000)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            bundle = made(table, transforms=transforms, features=["minutes", *transforms])
+            found.append(bundle.files["model.onnx"])
+            used = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+            assert used == {threads}
+
+    assert found[0] == found[1]
