@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING, Any
@@ -85,10 +86,13 @@ def describe_tables(
 
 
 def _describe(sides: Mapping[str, _Side], kind: str, entity: str | None) -> dict[str, Any]:
+    ranges = {name: _ends(side.times) for name, side in sides.items()}
+    # One moment far from 1970 tells that all of them are seconds since then, the near ones too.
+    dated = any(abs(end) >= _LEAST_EPOCH for ends in ranges.values() for end in ends or ())
     described: dict[str, Any] = {
         "sides": [
             {"side": name, "n": len(side.y)}
-            | _range(side.times)
+            | _range(ranges[name], dated=dated)
             | ({"positives": float(np.mean(side.y))} if kind == "binary" and len(side.y) else {})
             for name, side in sides.items()
         ]
@@ -99,24 +103,35 @@ def _describe(sides: Mapping[str, _Side], kind: str, entity: str | None) -> dict
     return described
 
 
-def _range(times: NDArray[Any] | None) -> dict[str, str | None]:
+def _ends(times: NDArray[Any] | None) -> tuple[float, ...] | None:
+    """Return the first and the last moment; none of them where none is known."""
     if times is None:
-        return {}
+        return None
     known = times[np.isfinite(times)] if times.dtype != object else times[:0]
-    if not len(known):
-        return {"from": None, "until": None}
-    return {"from": moment_text(known.min()), "until": moment_text(known.max())}
+    return (float(known.min()), float(known.max())) if len(known) else ()
 
 
-def moment_text(value: float) -> str:
-    """Return a moment as people read it: ISO 8601 in UTC, or the number where it is no epoch."""
-    if abs(value) < _LEAST_EPOCH:
-        return f"{value:{_DIGITS}}"
-    try:
-        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=float(value))
-    except OverflowError:
-        return f"{value:{_DIGITS}}"
-    return moment.isoformat(timespec="seconds")
+def _range(ends: tuple[float, ...] | None, *, dated: bool) -> dict[str, str | None]:
+    if ends is None:
+        return {}
+    told = [moment_text(end, dated=dated) for end in ends]
+    return dict(zip(("from", "until"), told or (None, None), strict=True))
+
+
+def moment_text(value: float, *, dated: bool | None = None) -> str:
+    """Return a moment as people read it: ISO 8601 in UTC, or the number where it is no epoch.
+
+    Args:
+        value: Seconds since 1970, or what counts time in another unit.
+        dated: Whether it is seconds since 1970; by its size where that is not known.
+    """
+    if dated is None:
+        dated = abs(value) >= _LEAST_EPOCH
+    if dated:
+        with contextlib.suppress(OverflowError):
+            moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=float(value))
+            return moment.isoformat(timespec="seconds")
+    return f"{value:{_DIGITS}}"
 
 
 def _shared(seen: list[NDArray[Any] | None], test: NDArray[Any] | None) -> dict[str, Any]:

@@ -363,3 +363,18 @@ def test_moment_text_survives_times_beyond_the_calendar() -> None:
     """A moment that no calendar holds is shown as a number."""
     assert moment_text(1e15) == "1e+15"
     assert moment_text(-2e9) == "1906-08-16T20:26:40+00:00"
+
+
+def test_describe_sides_tells_dates_near_1970_as_such() -> None:
+    """Sides of one table are told in one way: where one end is a date, all of them are."""
+    years = np.array([1969.5, 1971.5, 1975.5, 1979.5])
+    table = dataset((years - 1970) * 365.25 * DAY)
+
+    sides = describe_sides(
+        table, {"train": np.array([0, 1]), "test": np.array([2, 3])}, time="key"
+    )["sides"]
+
+    assert [(side["from"][:4], side["until"][:4]) for side in sides] == [
+        ("1969", "1971"),
+        ("1975", "1979"),
+    ]
