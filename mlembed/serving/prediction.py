@@ -153,9 +153,10 @@ class Prediction:
 
     def __repr__(self) -> str:
         ends = "" if self.interval is None else f"interval={self.interval!r}, "
+        why = f"error={self.error!r}, " if self.error else ""
         return (
             f"Prediction(score={self.score!r}, {ends}label={self.label!r}, "
-            f"model='{self.model}@{self.version}', reason={self.reason!r}, id='{self.id}')"
+            f"model='{self.model}@{self.version}', reason={self.reason!r}, {why}id='{self.id}')"
         )
 
     def __float__(self) -> float:

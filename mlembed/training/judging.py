@@ -63,7 +63,11 @@ def judge(
     families = dict.fromkeys(extra, _EXTRA_FAMILIES) | families
     values = {column.name: f"v{i}" for i, column in enumerate(columns)}
     wanted = [*values, *([label.column] if label is not None else []), *extra, *cleaning.unique]
-    positions = source.find(wanted, cleaning.rename)
+    asked = dict.fromkeys(cleaning.unique, "Cleaning(unique=...)")
+    asked |= dict.fromkeys(extra, "the split, the entity, the threshold or Leakage(known_at=...)")
+    asked |= {} if label is None else {label.column: "the label"}
+    named_by = {name: who for name, who in asked.items() if name not in values}
+    positions = source.find(wanted, cleaning.rename, named_by)
     cells = _Cells(source, positions, cleaning)
     cells.require(families)
     classes = _classify(cells, label)

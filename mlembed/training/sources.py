@@ -52,12 +52,15 @@ class Source:
     n_rows: int
     joins: tuple[JoinCount, ...] = ()
 
-    def find(self, wanted: Sequence[str], rename: Mapping[str, str]) -> dict[str, int]:
+    def find(
+        self, wanted: Sequence[str], rename: Mapping[str, str], named_by: Mapping[str, str]
+    ) -> dict[str, int]:
         """Return the position of every column in *wanted*.
 
         Args:
             wanted: Names after renaming.
             rename: New name by header.
+            named_by: Who asks for a column that is no field of the record, by name.
 
         Raises:
             DataError: Listing every column that is missing or there twice.
@@ -65,7 +68,8 @@ class Source:
         names = [rename.get(header, header) for header in self.headers]
         lacking = [name for name in dict.fromkeys(wanted) if name not in names]
         if lacking:
-            raise DataError(self._lacking(lacking, nothing_found=not set(wanted) & set(names)))
+            nothing_found = not set(wanted) & set(names)
+            raise DataError(self._lacking(lacking, wanted, named_by, nothing_found=nothing_found))
         twice = [name for name, count in Counter(names).items() if name and count > 1]
         if twice:
             raise DataError(
@@ -74,18 +78,30 @@ class Source:
             )
         return {name: names.index(name) for name in wanted}
 
-    def _lacking(self, lacking: list[str], *, nothing_found: bool) -> str:
+    def _lacking(
+        self,
+        lacking: list[str],
+        wanted: Sequence[str],
+        named_by: Mapping[str, str],
+        *,
+        nothing_found: bool,
+    ) -> str:
         near = {name: _nearest(name, self.headers) for name in lacking}
         listed = ", ".join(
-            f"'{name}'" + (f" (nearest header: '{near[name]}')" if near[name] else "")
+            f"'{name}'"
+            + (f", which {named_by[name]} names" if name in named_by else "")
+            + (f" (nearest header: '{near[name]}')" if near[name] else "")
             for name in lacking
         )
-        pairs = ", ".join(f"'{header}': '{name}'" for name, header in near.items() if header)
+        # A header that is a column already is not to be renamed away for a slip in another name.
+        free = {name: header for name, header in near.items() if header and header not in wanted}
+        pairs = ", ".join(f"'{header}': '{name}'" for name, header in free.items())
         remedy = f"Cleaning(rename={{{pairs or repr('header') + ': ' + repr(lacking[0])}}})"
         hint = " Does its first row hold the headers?" if nothing_found else ""
+        others = " correct the name," if set(lacking) & set(named_by) else ""
         return (
             f"{self.title} lacks {len(lacking)} column{'s'[: len(lacking) > 1]}: {listed}.{hint} "
-            f"Add what is missing, or map headers to columns with {remedy}"
+            f"Add what is missing,{others} or map headers to columns with {remedy}"
         )
 
 

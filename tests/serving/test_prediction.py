@@ -92,3 +92,11 @@ def test_prediction_shows_no_feature(predictions: tuple[Prediction, ...]) -> Non
 
     assert re.fullmatch(pattern, repr(predictions[0]))
     assert float(predictions[0]) == predictions[0].score
+
+
+def test_prediction_that_fell_back_says_why(predictions: tuple[Prediction, ...]) -> None:
+    """What is printed of a fallback tells what failed, for nobody looks further."""
+    failed = predictions[2]
+
+    assert f"reason='fallback', error={failed.error!r}, id=" in repr(failed)
+    assert "error=" not in repr(predictions[0])

@@ -32,7 +32,8 @@ def test_read_lists_all_missing_columns_and_the_nearest_headers(tmp_path: Path) 
 
     assert re.search(
         r"t\.csv lacks 6 columns: 'age' \(nearest header: 'Age'\), 'visits', 'member', "
-        r"'sex' \(nearest header: 'sex-'\), 'since', 'shop'\. Add what is missing, or map headers "
+        r"'sex' \(nearest header: 'sex-'\), 'since', 'shop', which the split, the entity, the "
+        r"threshold or Leakage\(known_at=\.\.\.\) names\. Add what is missing, correct the name, or map headers "
         r"to columns with Cleaning\(rename=\{'Age': 'age', 'sex-': 'sex'\}\)",
         str(raised.value),
     )
@@ -50,8 +51,18 @@ def test_read_asks_for_headers_where_nothing_matches(tmp_path: Path) -> None:
 
 def test_read_refuses_a_missing_label() -> None:
     """The label's column is asked for like any other."""
-    with pytest.raises(DataError, match=r"lacks 1 column: 'paid' \(nearest header: 'Paid'\)"):
+    with pytest.raises(
+        DataError, match=r"'paid', which the label names \(nearest header: 'Paid'\)"
+    ):
         read_table({"age": [1], "Paid": ["yes"]}, AGE)
+
+
+def test_read_renames_no_column_away_for_a_slip() -> None:
+    """A field that the table has is not offered as another's name."""
+    with pytest.raises(DataError, match="'agee', which the split") as raised:
+        read_table({"age": [1.0, 2.0], "paid": ["yes", "no"]}, AGE, extra=("agee",))
+
+    assert "'age': 'agee'" not in str(raised.value)
 
 
 @pytest.mark.parametrize("empty", [pd.DataFrame, pl.DataFrame, dict, pa.table])
