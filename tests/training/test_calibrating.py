@@ -14,12 +14,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 
 from mlembed.errors import DataError, GateError
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
 from mlembed.serving.tables import encode_columns
 from mlembed.training import (
+    Binary,
     ByCapacity,
     ByCost,
     ByPrecision,
@@ -28,6 +30,7 @@ from mlembed.training import (
     Interval,
     Multiclass,
     TimeSplit,
+    lowering,
 )
 from mlembed.training.calibrating import settling_sides
 from mlembed.training.folds import Fold
@@ -294,6 +297,49 @@ def test_calibration_needs_enough_rows_of_each_class() -> None:
         DataError, match=r"'sigmoid' on the 60 later rows needs 5 of each class, one has 2"
     ):
         declare(calibration="sigmoid").train(table)
+
+
+class Mute(LogisticRegression):  # type: ignore[misc]  # scikit-learn has no types
+    """An estimator that has probabilities, and fails at what they are calibrated by."""
+
+    def predict_proba(self, x: Any) -> Any:
+        """Return the probabilities."""
+        positive = 1 / (1 + np.exp(-(x @ self.coef_[0] + self.intercept_[0])))
+        return np.column_stack([1 - positive, positive])
+
+    def decision_function(self, _x: Any) -> Any:
+        """Fail."""
+        raise ValueError("nothing to say\nof this")
+
+
+def test_calibration_that_fails_says_what_was_tried() -> None:
+    """What scikit-learn refuses is told in one line, with what to do."""
+    family = lowering.family_of(LogisticRegression())
+    lowering.register(Mute, decision=family.decision)(family.lower)
+    declared = declare(
+        candidates=[Mute(max_iter=2000)], features=["log_total", "member"], calibration="sigmoid"
+    )
+
+    with pytest.raises(DataError, match=r"later rows failed: nothing to say[^\n]*another method$"):
+        declared.train(TABLE)
+
+
+def test_threshold_of_the_estimator_is_served() -> None:
+    """What an estimator carries as its own threshold is the label's, unless that declares one."""
+    estimator = FixedThresholdClassifier(LogisticRegression(max_iter=1000), threshold=0.3)
+    label = Binary("returned", positive="yes", threshold=0.4)
+    candidates = {"candidates": [estimator], "features": ["total", "member"]}
+
+    own = declare(**candidates).train(TABLE)
+
+    assert own.bundle.manifest.task.threshold == 0.3
+    assert own.evaluation["threshold"] == {"rule": "estimator", "value": 0.3, "detail": {}}
+    assert declare(**candidates, label=label).train(TABLE).bundle.manifest.task.threshold == 0.4
+    with pytest.raises(GateError, match=r"own threshold is 1\.5, so every row would get one label"):
+        declare(
+            candidates=[FixedThresholdClassifier(LogisticRegression(), threshold=1.5)],
+            features=["total", "member"],
+        ).train(TABLE)
 
 
 def test_calibration_needs_every_class_among_the_later_rows() -> None:

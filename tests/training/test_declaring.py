@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
 
-from mlembed.errors import DeclarationError
+from mlembed.errors import DeclarationError, LoweringError
 from mlembed.training import (
     Binary,
     ByCapacity,
@@ -145,3 +146,9 @@ def test_trainer_takes_what_makes_sense() -> None:
     assert set(declared.extra) == {"placed", "customer", "loss"}
     assert declare(candidates=[IsolationForest()]).metric == "roc_auc"
     assert declare_weight(baseline="total", interval=Interval(0.8), split=RANDOM).interval
+
+
+def test_trainer_refuses_a_candidate_in_its_own_words() -> None:
+    """What cannot be served as it is is refused for that, calibrated or not."""
+    with pytest.raises(LoweringError, match="which of several rows at one distance are neighbours"):
+        declare(candidates=[KNeighborsClassifier()], calibration="sigmoid")

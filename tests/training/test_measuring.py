@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mlembed.errors import GateError
+from mlembed.tensors import Tensor
 from mlembed.training import (
     Binary,
     ByCost,
@@ -302,6 +303,17 @@ def test_champion_of_other_columns_is_not_compared() -> None:
     found = declare().train(TABLE, champion=bundle).evaluation["champion"]
 
     assert found["note"] == "returns@1.0.0 reads 'refund', 'opened', which this table does not have"
+
+
+def test_champion_of_tensors_is_not_compared(champion: Candidate) -> None:
+    """A bundle of a network that takes tensors cannot read a table's columns."""
+    tensor = Tensor(name="x", dtype="float32", shape=(None, 2))
+    manifest = dataclasses.replace(champion.bundle.manifest, inputs=(tensor,))
+    bundle = dataclasses.replace(champion.bundle, manifest=manifest)
+
+    found = declare().train(TABLE, champion=bundle).evaluation["champion"]
+
+    assert found["note"] == "returns@1.0.0 takes tensors, not the columns of a table"
 
 
 def test_champion_that_refuses_the_values_is_not_compared(champion: Candidate) -> None:

@@ -215,6 +215,25 @@ def test_verify_names_what_the_declaration_changed() -> None:
     assert not any("post" in item for item in renamed.differences)
 
 
+def test_verify_sees_another_order_of_columns() -> None:
+    """A graph reads its columns by their place, so their order is part of what they mean."""
+    bundle = made()
+
+    found = verify(changed(bundle, columns=bundle.manifest.columns[::-1]), bundle)
+
+    assert not found.passed
+    assert found.differences == ("the columns stand in another order",)
+
+
+def test_verify_takes_a_bundle_without_an_evaluation() -> None:
+    """What a bundle does not say needs not be found again."""
+    bundle = made()
+    files = {name: held for name, held in bundle.files.items() if name != "evaluation.json"}
+    manifest = dataclasses.replace(bundle.manifest, files=())
+
+    assert verify(pack(manifest, files), bundle).passed
+
+
 def test_verify_names_libraries_and_code() -> None:
     """Other versions are told even where nothing else differs; they alone are no failure."""
     bundle = made()
