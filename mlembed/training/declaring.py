@@ -15,6 +15,7 @@ from mlembed.training import lowering
 from mlembed.training.calibrating import METHODS
 from mlembed.training.competitors import competitors
 from mlembed.training.conformal import Interval
+from mlembed.training.labels import DEFAULT_THRESHOLD
 from mlembed.training.spaces import space_problems
 from mlembed.training.timesplit import TimeSplit
 from mlembed.training.yardstick import metrics_for, suits
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mlembed.training.trainer import Trainer
 
 _SEEDS = 1 << 32
-_HALF = 0.5  # the threshold of a label that names none
 _COUNTED = ("number", "integer", "boolean")
 
 
@@ -127,7 +127,7 @@ def _threshold(trainer: Trainer) -> Iterator[str]:
             "threshold must be a rule, such as ByCost(...); a number belongs into "
             f"Binary('{label.column}', threshold=...)"
         )
-    elif label.threshold != _HALF:
+    elif label.threshold != DEFAULT_THRESHOLD:
         yield "threshold names a rule and the label a threshold of its own: leave one of them out"
 
 
