@@ -22,6 +22,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, _leave)
     try:
         from mlembed.cli.app import run
+        from mlembed.cli.interruption import listen
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mlembed"):
             raise
@@ -30,6 +31,8 @@ def main() -> None:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ours:
+        listen()
     try:
         code = run()
     except KeyboardInterrupt:

@@ -89,7 +89,7 @@ class override_model:  # noqa: N801  used like the function it reads as
         raises: Exception | None = None,
     ) -> None:
         self._name = name
-        self._canned = functools.partial(_Canned, name, returns, label=label, error=raises)
+        self._canned = functools.partial(Canned, name, returns, label=label, error=raises)
         self._ends: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
@@ -131,8 +131,15 @@ def capture_predictions() -> Iterator[list[Prediction]]:
         unsubscribe()
 
 
-class _Canned:
-    """Stands where a loaded version would, and answers without a graph."""
+class Canned:
+    """Stands where a loaded version would, and answers without a graph.
+
+    Args:
+        name: Name of the model.
+        score: What it answers.
+        label: The label.
+        error: What fails, instead of an answer.
+    """
 
     answers_itself = False
 
@@ -153,7 +160,7 @@ class _Canned:
         self.decide = self.source.decide
         self._error = error
 
-    def new_row(self) -> _Canned:
+    def new_row(self) -> Canned:
         return self
 
     def encode(self, _record: Any, _cells: bytearray) -> None:

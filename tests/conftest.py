@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -28,6 +29,19 @@ hypothesis.settings.register_profile(
     "mlembed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("mlembed")
+
+# Whoever begins a run with a shell's `&` has it ignore interrupts, and so every process it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# The longest first, so that no process is left with one of them at the end.
+_LONG = ("test_examples.py", "test_fuzz.py", "test_benchmarks.py", "test_train_crash.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -85,7 +85,7 @@ def run_script(
     """
     with start_script(script, *arguments, cwd=cwd, environment=environment) as process:
         try:
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=240)
         except BaseException:
             process.kill()
             raise

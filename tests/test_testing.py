@@ -162,6 +162,21 @@ def test_override_model_fails_as_the_test_says(
         strict.predict(RECORD)
 
 
+def test_override_model_trips_no_breaker(
+    registry: FileRegistry, settings: mlembed.Settings
+) -> None:
+    """What a test lets fail, however often, fails as it says, and the model is not left alone."""
+    model = mlembed.load("toy", registry=registry, settings=settings, fallback=0.5)
+
+    with override_model("toy", raises=TimeoutError("too late")):
+        errors = [model.predict(RECORD).error for _ in range(settings.breaker_failures + 2)]
+    with override_model("toy", returns=0.7):
+        after = model.predict(RECORD)
+
+    assert {error.partition(":")[0] for error in errors} == {"InferenceError"}
+    assert (after.score, after.reason) == (0.7, "ok")
+
+
 def test_capture_predictions_sees_every_thread(model: mlembed.Model) -> None:
     """Predictions of all threads inside the block are collected, and none after it."""
     with capture_predictions() as captured, ThreadPoolExecutor(4) as pool:

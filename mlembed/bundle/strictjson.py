@@ -37,13 +37,7 @@ def loads(data: bytes, place: str, max_bytes: int = _MAX_BYTES) -> Any:
     try:
         text = data.decode()
         _require_shallow(text)
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_integer,
-        )
+        value = _DECODER.decode(text)
         if _HALF_ESCAPED.search(text) and any(map(_HALF.search, texts(value))):
             raise ValueError("a text holds half a surrogate pair")
     except (ValueError, RecursionError) as error:
@@ -122,3 +116,12 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError("a number is too large for a double")
     return number
+
+
+# One for all: `json.loads` would make another at each call.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_integer,
+)

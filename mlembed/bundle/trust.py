@@ -104,7 +104,7 @@ class Trust:
             raise SignatureError(
                 f"{place} is not signed; expected a signature by one of the keys in MLEMBED_KEYS "
                 f"({self._known}). Sign a bundle with `mlembed sign`, an alias by promoting it with "
-                "MLEMBED_SIGNING_KEY set"
+                "MLEMBED_SIGNING_KEY set, and MLEMBED_KEYS unset while it has no signature yet"
             )
 
 

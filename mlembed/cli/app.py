@@ -12,6 +12,7 @@ import mlembed
 from mlembed.cli import keys, registry
 from mlembed.cli.bench import bench
 from mlembed.cli.inspect import inspect
+from mlembed.cli.interruption import INTERRUPTED, is_interrupted
 from mlembed.cli.monitor import monitor
 from mlembed.cli.output import say
 from mlembed.cli.pack import pack
@@ -35,6 +36,20 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(keys.app, name="keys")
 
 COULD_NOT_RUN = 2
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def actions(context: typer.Context) -> None:
+    """Check, preview, deliver and list actions, and tell what they brought."""
+    from mlembed_crm.commands import main
+
+    raise typer.Exit(main(context.args))
 
 
 def _version(*, wanted: bool) -> None:
@@ -74,10 +89,13 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # the reader has gone: nothing may be flushed to it at exit
         return COULD_NOT_RUN
-    except (MlembedError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return COULD_NOT_RUN
-    except Exception:  # noqa: BLE001  Python would exit with 1, which means no here
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  Python would exit with 1, which means no here
+        if is_interrupted(error):
+            sys.stderr.write("interrupted\n")
+            return INTERRUPTED
+        if isinstance(error, MlembedError | OSError):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            traceback.print_exc()
         return COULD_NOT_RUN
     return 0

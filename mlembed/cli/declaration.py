@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mlembed.errors import DeclarationError, MlembedError
+from mlembed.declaring import run_file
+from mlembed.errors import DeclarationError
 from mlembed.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 def load_trainer(reference: str) -> Trainer:
@@ -28,7 +22,9 @@ def load_trainer(reference: str) -> Trainer:
     path = Path(text)
     if not path.is_file():
         raise DeclarationError(f"there is no file {path}; expected one that declares a Trainer")
-    found = {key: v for key, v in vars(_run(path)).items() if isinstance(v, Trainer)}
+    found = {
+        key: v for key, v in vars(run_file(path, "a Trainer")).items() if isinstance(v, Trainer)
+    }
     if name in found:
         return found[name]
     if name or not found:
@@ -39,28 +35,6 @@ def load_trainer(reference: str) -> Trainer:
             f"{path} declares several trainers; name one: {_choices(path, found)}"
         )
     return next(iter(found.values()))
-
-
-def _run(path: Path) -> ModuleType:
-    for folder in (str(Path.cwd()), str(path.resolve().parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(f"mlembed_declaration_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise DeclarationError(f"{path} is no Python file; expected one that declares a Trainer")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except MlembedError:
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise DeclarationError(
-            f"{path} cannot be run: {type(error).__name__} in {Path(frame.filename).name} "
-            f"line {frame.lineno}: {error}"
-        ) from error
-    return module
 
 
 def _list(found: dict[str, Trainer]) -> str:

@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from mlembed.cli.interruption import require_uninterrupted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -90,6 +92,7 @@ class _Lines:
         self._start = self._told = time.monotonic()
 
     def begin(self, step: str, number: int, total: int) -> None:
+        require_uninterrupted()
         self._step, self._start = f"[{number}/{total}] {step}", time.monotonic()
         self._told = self._start
 
@@ -125,6 +128,7 @@ class _Bar:
         self._start = time.monotonic()
 
     def begin(self, step: str, number: int, total: int) -> None:
+        require_uninterrupted()
         self._step, self._start = step, time.monotonic()
         self._progress.update(self._task, description=step, total=total, completed=number - 1)
         self._progress.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlembed.bundle.single import write_bundle
-from mlembed.cli.interruption import Trace
+from mlembed.cli.interruption import Trace, require_uninterrupted
 from mlembed.cli.options import registry_of
 from mlembed.cli.output import say
 from mlembed.errors import NotFoundError, SettingsError
@@ -82,6 +82,7 @@ class Destination:
         trace, title = trace or Trace(), bundle.manifest.title
         if self._dry_run:
             return result
+        require_uninterrupted()
         if self._output is not None:
             write_bundle(bundle, self._output)
             result["output"] = str(self._output)

@@ -116,8 +116,12 @@ def _values(
     name: str, scored: PredictionLog, told: PredictionLog
 ) -> tuple[PredictionLog, NDArray[Any]]:
     """Return the rows that hold the column *name*, and its values."""
-    if name != LABEL:
-        return told, told.features.get(name, np.full(len(told), np.nan))
+    if name in told.features:
+        return told, told.features[name]
+    if (
+        name != LABEL
+    ):  # logged by hash or bucket, or not at all: that says nothing of what was given
+        return told.select(np.zeros(len(told), dtype=np.bool_)), np.empty(0)
     if scored.label is None:
         return scored.select(np.zeros(len(scored), dtype=np.bool_)), np.empty(0)
     return scored, scored.label  # where no feature is logged, too
@@ -167,6 +171,8 @@ def _judged(found: Sequence[Drift], policy: Policy) -> tuple[Drift, ...]:
 
 
 def _judge(drift: Drift, policy: Policy) -> tuple[State, str]:
+    if drift.n == 0:
+        return "insufficient", "the log does not hold it"
     if drift.n < policy.min_rows:
         return "insufficient", f"{drift.n:.0f} rows, {policy.min_rows} are needed"
     notes = []

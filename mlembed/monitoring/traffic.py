@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FAILED = ("fallback", "error")
 
+QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "99%": 0.99}
+
 _MAX_BUCKETS = 48
 _WIDTHS = (1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800)
 
@@ -51,6 +53,7 @@ class Traffic:
         versions: Rows of the whole log by version.
         latency_median: Seconds of a single prediction; None where there was none.
         latency_p99: The same, 99th percentile.
+        latency_quantiles: The same by the names of `QUANTILES`; empty where there was none.
         first: Time of the first call, ISO 8601 in UTC; empty for none.
         last: Time of the last call.
         bucket_seconds: Length of a bucket.
@@ -67,6 +70,7 @@ class Traffic:
     last: str
     bucket_seconds: int
     buckets: tuple[Bucket, ...]
+    latency_quantiles: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -107,7 +111,15 @@ def traffic(log: PredictionLog, bundle: Bundle) -> Traffic:
         last=_iso(int(own.time_ns.max()) // 10**9) if len(own) else "",
         bucket_seconds=width,
         buckets=buckets,
+        latency_quantiles=_quantiles(fast),
     )
+
+
+def _quantiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+    if not seconds.size:
+        return {}
+    found = np.quantile(seconds, list(QUANTILES.values())).tolist()
+    return dict(zip(QUANTILES, found, strict=True))
 
 
 def _reasons(log: PredictionLog, bundle: Bundle) -> list[str]:

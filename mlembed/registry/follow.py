@@ -102,6 +102,23 @@ class Followed:
         except IntegrityError:  # the cache may be what is damaged, or may hold an old signature
             return self._trusted(self._through.fetch(target, anew=True))
 
+    def holds(self, target: Target) -> bool:
+        """Tell whether *target* is on this machine, so that `fetch` downloads nothing."""
+        return self._through is None or self._through.holds(target)
+
+    def size(self, target: Target) -> int:
+        """Return the bytes of all files of *target*, reading its manifest alone.
+
+        Raises:
+            IntegrityError: If the manifest is gone, or not what was published.
+            RegistryError: If it cannot be read.
+        """
+        if self._through is None:
+            manifest = self._registry.fetch(target).manifest
+        else:
+            manifest = self._through.manifest(target)
+        return sum(file.size for file in manifest.files)
+
     def confirm(self, ref: Ref, target: Target) -> None:
         """Remember that *target* serves *ref*: it has proved itself.
 

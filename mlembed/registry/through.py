@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from mlembed.bundle.bundle import sha256
+from mlembed.bundle.bundle import require_id, sha256
 from mlembed.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
+from mlembed.errors import IntegrityError
 from mlembed.registry.assembly import assemble
 
 if TYPE_CHECKING:
@@ -53,6 +54,26 @@ class Through:
         if data is None or sha256(data) != target.bundle_id:
             return ()
         return (target.bundle_id, *(file.sha256 for file in Manifest.from_bytes(data).files))
+
+    def holds(self, target: Target) -> bool:
+        """Tell whether the cache has all of *target*, by hashing it."""
+        data = self._cache.read(target.bundle_id, MAX_MANIFEST_BYTES)
+        if data is None or sha256(data) != target.bundle_id:
+            return False
+        listed = Manifest.from_bytes(data).files
+        return all(self._cache.holds(file.sha256, file.size) for file in listed)
+
+    def manifest(self, target: Target) -> Manifest:
+        """Return the manifest of *target*, without its files.
+
+        Raises:
+            IntegrityError: If it is gone, or not what was published.
+        """
+        data = self._manifest(target, anew=False)
+        if data is None:
+            raise IntegrityError(f"{target.name}@{target.version}: its manifest is gone")
+        require_id(data, target.bundle_id)
+        return Manifest.from_bytes(data)
 
     def _manifest(self, target: Target, *, anew: bool) -> bytes | None:
         data = None if anew else self._cache.read(target.bundle_id, MAX_MANIFEST_BYTES)

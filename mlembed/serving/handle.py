@@ -37,7 +37,7 @@ _RETRY_SECONDS = 1.0
 _AGAIN_SECONDS = 60.0
 _EXIT_SECONDS = 5.0
 
-_overrides: dict[str, list[Served]] = {}
+_overrides: list[tuple[str, Served]] = []
 # Held for a moment; a signal's handler may predict while its thread holds it.
 _switch = threading.RLock()
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
@@ -68,11 +68,13 @@ class Handle:
         current: What answers: the version in service, or a test's override of it; None until the
             first prediction, and in a fresh fork.
         live: The version in service, whether it is overridden or not.
+        names: What it answers for when that is overridden: the model's name, and what `call` added.
         error: What the last look at the registry failed with, or None.
     """
 
     def __init__(self, ref: Ref, source: BundleSource, serving: Serving) -> None:
         self.ref = ref
+        self.names: tuple[str, ...] = (ref.name,)
         self.current: Served | None = None
         self.error: MlembedError | None = None
         self._source = source
@@ -224,8 +226,14 @@ class Handle:
     def answer_with(self, served: Served | None) -> None:
         """Put *served* in service, behind an override; call with `_switch` held."""
         self.live = served
-        stack = _overrides.get(self.ref.name)
-        self.current = stack[-1] if stack else served
+        ours = (other for name, other in reversed(_overrides) if name in self.names)
+        self.current = next(ours, served)
+
+    def call(self, name: str) -> None:
+        """Let overrides of *name* answer, too: a host may call the model otherwise."""
+        with _switch:
+            self.names = (*self.names, name)
+            self.answer_with(self.live)
 
     def _fail(self, error: MlembedError) -> None:
         if self.error is None or str(self.error) != str(error):
@@ -286,13 +294,14 @@ def override(name: str, served: Served) -> Callable[[], None]:
 
     The versions behind go on being refreshed, and answer again at the end.
     """
+    mine = (name, served)
     with _switch:
-        _overrides.setdefault(name, []).append(served)
+        _overrides.append(mine)
         _answer_again(name)
 
     def end() -> None:
         with _switch:
-            _overrides[name] = [other for other in _overrides[name] if other is not served]
+            _overrides[:] = [other for other in _overrides if other is not mine]
             _answer_again(name)
 
     return end
@@ -300,7 +309,7 @@ def override(name: str, served: Served) -> Callable[[], None]:
 
 def _answer_again(name: str) -> None:
     for handle in list(_handles):
-        if handle.ref.name == name:
+        if name in handle.names:
             handle.answer_with(handle.live)
 
 

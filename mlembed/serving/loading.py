@@ -117,6 +117,11 @@ class Served:
         self.begin_in_child()
         self._runners.clear()
 
+    @property
+    def bundle(self) -> Bundle:
+        """The verified bundle."""
+        return self._bundle
+
     def _load(self, settings: Settings) -> None:
         """Make encoder, session and source."""
         bundle, manifest = self._bundle, self.manifest

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mlembed.registry import AnyRegistry, BundleSource
     from mlembed.registry.pointer import Ref
     from mlembed.serving.handle import State
+    from mlembed.serving.loading import Served
     from mlembed.serving.prediction import AnswersItself
 
 __all__ = ["RAISE", "Fallback", "Model", "load"]
@@ -253,6 +254,11 @@ class Model:
     def version(self) -> str:
         """Version in service; loads the model if there is none yet."""
         return (self._handle.current or self._handle.ready()).version
+
+    @property
+    def in_service(self) -> Served | None:
+        """The version in service, with its `id` and `manifest`; None before the first load."""
+        return self._handle.live
 
     @property
     def state(self) -> State:

@@ -132,6 +132,11 @@ class Prediction:
         return self._call[1]
 
     @property
+    def latency_seconds(self) -> float:
+        """Time from the call until the score was there; 0 for one from another process."""
+        return self._call[3] / 1e9
+
+    @property
     def id(self) -> str:
         """The prediction's id, a UUIDv7; give it back to `Model.outcome`."""
         return uuid7(self._call[1] // 1_000_000, self._call[2])

@@ -142,7 +142,7 @@ PADDED = sequence(integer(R, b"\0\0") + integer(S))
         encode_dss_signature(1 << 5000, 1 << 5000),
         R.to_bytes(32) + S.to_bytes(32),
     ],
-    ids=lambda signature: f"{len(signature)} bytes, {signature[:3].hex()}",
+    ids=range(13),
 )
 def test_verify_takes_one_form_of_a_signature(signature: bytes) -> None:
     """Padded, cut, raw, empty, huge and zero forms are no signatures."""
@@ -183,6 +183,7 @@ def test_verify_accepts_the_mirrored_signature() -> None:
         (new_key("secret")[0], "a private key, which only the publisher"),
         (pem("EC PRIVATE KEY", b"x"), "a private key, which only the publisher"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_public_key_refuses_what_is_none(data: bytes, words: str) -> None:
     """Other curves, other kinds, bad points, several keys and private keys are told apart by name."""

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("trust", "kind", "expected"), MATRIX)
+@pytest.mark.parametrize(("trust", "kind", "expected"), MATRIX, ids=range(len(MATRIX)))
 def test_check_bundle_follows_the_policy(trust: Trust, kind: str, expected: str) -> None:
     """Every policy meets every bundle: believed, believed of somebody, or refused by name."""
     bundle: Bundle = BUNDLES[kind]
@@ -67,7 +67,7 @@ def test_check_bundle_follows_the_policy(trust: Trust, kind: str, expected: str)
         assert trust.check_bundle(bundle) == expected
 
 
-@pytest.mark.parametrize(("trust", "kind", "expected"), MATRIX)
+@pytest.mark.parametrize(("trust", "kind", "expected"), MATRIX, ids=range(len(MATRIX)))
 def test_check_envelope_follows_the_policy(trust: Trust, kind: str, expected: str) -> None:
     """A statement is judged like a bundle; the message names its place and the remedy."""
     envelope: Envelope = ENVELOPES[kind]

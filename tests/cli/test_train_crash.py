@@ -204,8 +204,10 @@ def test_train_publishes_after_it_was_killed(stage: Path) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
 def test_train_interrupted_while_it_loads(folder: Path, seconds: float) -> None:
     """Ctrl-C before anything has begun shows nobody the inside of a library."""
+    # An import that is cut short leaves its file open, which Python does not tell users.
     script = """
-        import sys
+        import sys, warnings
+        warnings.simplefilter("ignore", ResourceWarning)
         from mlembed.__main__ import main
         import signal
 
@@ -226,11 +228,56 @@ def test_train_interrupted_while_it_loads(folder: Path, seconds: float) -> None:
         process.stdout.readline()
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
 
     assert process.returncode == INTERRUPTED
     assert told in ("", "interrupted\n", "interrupted; nothing was published\n")
     assert not (folder / "reg").exists()
+
+
+RENAMED = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    raise {error} from None
+"""
+
+
+@pytest.mark.parametrize(
+    "error", ["ImportError('numpy failed to import')", "OSError('gone')", "DataError('no rows')"]
+)
+def test_train_interrupted_where_a_library_renames_it(folder: Path, error: str) -> None:
+    """A module of C that Ctrl-C stops says ImportError; the command still says what it was."""
+    script = RENAMED.format(error=error)
+    (folder / "train.py").write_text(f"from mlembed.errors import DataError\n{script}")
+
+    done = _command(folder, *COMMAND)
+
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; nothing was published\n")
+
+
+SWALLOWED = """
+import os, signal
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+Late()
+from visits import trainer as declare
+trainer = declare()
+"""
+
+
+def test_train_interrupted_where_a_library_swallows_it(folder: Path) -> None:
+    """What a destructor or a callback of C passes over ends the run at its next step."""
+    (folder / "train.py").write_text(SWALLOWED, encoding="utf-8")
+
+    done = _command(folder, *COMMAND)
+
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted; nothing was published\n")
+    assert not (folder / "out.mlb").exists()
 
 
 FULL = """
@@ -272,7 +319,7 @@ def test_train_on_a_full_disk(
         environment=ALONE | {"PYTHONDONTWRITEBYTECODE": "1"},
         measured=False,
     ) as process:
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=240)
 
     assert process.returncode == 2
     assert "Traceback" not in told
@@ -308,7 +355,7 @@ def test_train_resumes_the_study(folder: Path, number: signal.Signals) -> None:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     had = n_finished(study)
     done = _command(folder, *arguments)
     study.unlink()
@@ -344,5 +391,5 @@ def _command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )

@@ -169,6 +169,17 @@ def test_drifts_of_a_log_without_features_judge_the_score_alone() -> None:
     assert {item.state for name, item in drift.items() if name != SCORE} == {"insufficient"}
 
 
+def test_drifts_do_not_take_what_is_not_logged_for_missing() -> None:
+    """A column that the log hashes, buckets or drops is not judged, whatever was given for it."""
+    log = window(1_000, 1)
+    kept = {name: values for name, values in log.features.items() if name != "town"}
+
+    drift = found(toy_reference(1_000, 0), log.__class__(**{**vars(log), "features": kept}))
+
+    assert (drift["town"].state, drift["town"].note) == ("insufficient", "the log does not hold it")
+    assert drift["income"].state == "ok"
+
+
 def test_drifts_count_sampled_rows_at_their_effective_number() -> None:
     """Rows that stand for many do not pass for many rows."""
     log = window(400, 1)

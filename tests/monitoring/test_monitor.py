@@ -55,6 +55,21 @@ def test_monitor_finds_nothing_wrong_where_nothing_is(scene: Scene) -> None:
     assert report.summary()[0] == "toy@1.0.0: nothing stands out in 1,020 predictions."
 
 
+def test_monitor_tells_how_long_single_predictions_take(scene: Scene) -> None:
+    """Latency is told by quantiles that rise, the median among them; a batch alone has none."""
+    scene.model.predict_batch(toy_table(10, 5))
+    none = report_of(scene).traffic.latency_quantiles
+    scene.predict(20)
+
+    traffic = report_of(scene).traffic
+
+    assert none == {}
+    assert list(traffic.latency_quantiles) == ["5%", "25%", "median", "75%", "95%", "99%"]
+    assert list(traffic.latency_quantiles.values()) == sorted(traffic.latency_quantiles.values())
+    assert traffic.latency_quantiles["median"] == traffic.latency_median
+    assert traffic.to_json()["latency_quantiles"] == traffic.latency_quantiles
+
+
 def test_monitor_names_what_drifted_and_the_remedy(scene: Scene) -> None:
     """A drifted column is an alert with its size, its place and what to do."""
     table = toy_table(600, 5)

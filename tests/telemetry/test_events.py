@@ -254,7 +254,9 @@ def test_outcome_record_keeps_integers_readable(revision: int) -> None:
     assert attributes(record)["mlembed.outcome.revision"] == {"stringValue": str(revision)}
 
 
-@pytest.mark.parametrize("value", [None, "", math.nan, math.inf, [1], object(), 10**400], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, "", math.nan, math.inf, [1], object(), 10**400], ids=range(7)
+)
 def test_make_outcome_refuses_what_says_nothing(value: Any) -> None:
     """A truth is a bool, a finite number or a class; the message shows no value."""
     with pytest.raises(OutcomeError, match="outcome of 'toy': expected a bool, a number or a cl"):

@@ -1,4 +1,7 @@
-"""A PostgreSQL server for tests, and a wire to it that can be cut."""
+"""A PostgreSQL server for tests, and a wire to it that can be cut.
+
+Run `python -m tests.training.postgres COMMAND...` with the server's address in DATABASE_URL
+"""
 
 from __future__ import annotations
 
@@ -165,3 +168,8 @@ def cut_after(n_bytes: int) -> Iterator[str]:
             yield f"127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
+
+
+if __name__ == "__main__":
+    environment = {**os.environ, "DATABASE_URL": url()}
+    sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)

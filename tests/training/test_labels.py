@@ -80,7 +80,7 @@ def test_binary_gives_a_class_or_a_clear_error(value: Any) -> None:
         assert label.of(value) == value
     else:
         with pytest.raises(
-            DataError, match=r"label 'y': an outcome is (unclear|missing); expected"
+            DataError, match=r"label 'y': an outcome is (unclear|missing|not finite); expected"
         ):
             label.of(value)
 

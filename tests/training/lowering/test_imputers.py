@@ -69,7 +69,7 @@ def test_imputer_takes_no_row_and_one_feature(imputer: Any) -> None:
         (SimpleImputer(strategy=np.max), "no known name"),
         (MissingIndicator(), "error_on_new=False"),
     ],
-    ids=str,
+    ids=range(4),
 )
 def test_imputer_is_refused_by_name(imputer: Any, words: str) -> None:
     """What cannot be exact is refused before the fit, with the remedy."""

@@ -145,7 +145,7 @@ def test_baseline_takes_no_row() -> None:
         (SVR(kernel=np.dot), "the kernel is Python"),
         (SVR(kernel="precomputed"), "the kernel is Python"),
     ],
-    ids=short,
+    ids=range(9),
 )
 def test_estimator_is_refused_by_name(estimator: Any, words: str) -> None:
     """What cannot be exact is refused before training, with the reason and the remedy."""

@@ -80,7 +80,7 @@ def _changes(fitted: Any, x: Any, specs: Sequence[Any], name: str, values: Seque
         ([SimpleImputer(add_indicator=True)], {"age", "gain"}),
         ([PCA(2)], set()),
     ],
-    ids=repr,
+    ids=range(6),
 )
 def test_splits_are_followed_through_rising_steps_alone(
     steps: list[Any], followed: set[str]

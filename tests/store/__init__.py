@@ -1,0 +1,3 @@
+"""A Django app of the tests' own, with rows to predict for."""
+
+from __future__ import annotations
