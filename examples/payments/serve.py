@@ -3,7 +3,7 @@
     python serve.py --port 8000
 
 It prints one JSON line, `{"port": ...}`, when it listens; `--port 0` picks a free port. In
-production use gunicorn or uvicorn for the site, and `python -m mlembed_crm deliver` beside it.
+production use gunicorn or uvicorn for the site, and deliver in a process of its own.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 import math
 import uuid
@@ -16,7 +17,8 @@ from typing import Any, Literal
 
 from mlembed_crm.errors import PayloadError
 
-State = Literal["pending", "sent", "dead"]
+State = Literal["pending", "sent", "dead", "superseded", "held", "remembered"]
+STATES: tuple[State, ...] = ("pending", "sent", "dead", "superseded", "held", "remembered")
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 EVENT_TYPE = "mlembed.action"
@@ -38,12 +40,23 @@ class Action:
         key: The host's key of the entity, or None.
         score: The prediction's score.
         destination: Name of the destination.
-        payload: What the rule adds, plain JSON.
+        payload: What the rule adds, plain JSON; for a record, its fields and their new values.
+        record: The destination's kind of record that is written, such as `contacts`; empty for an
+            event.
+        id_field: Its field that holds the key; empty for an event.
+        label: The prediction's label.
+        reason: The prediction's reason, `ok` or `abstain`.
+        trace: The span in which it was predicted, as W3C traceparent; empty outside of any.
         created: When the prediction was made.
-        state: `pending`, `sent` or `dead`.
+        state: `pending`, `sent`, `dead` (given up), `superseded` (a newer value went instead),
+            `held` (in the control group, never sent) or `remembered` (all that is left of it is
+            that its rule acted).
         attempts: Deliveries begun so far.
-        next_attempt: Not before this; 0 until an attempt failed.
+        next_attempt: Not before this; 0 until an attempt failed, but for quiet hours.
         lease_until: A delivery has it until then; 0 where none has.
+        lease: Name of the lease under which this delivery has it; empty for who only looks.
+        unsettled: Whether a delivery before this one had it, and never told what became of it.
+        quiet: The rule's quiet hours, as `QuietHours.text` writes them; empty for none.
         last_error: Why the last attempt failed; empty where none did.
         queued: When it was queued, or last redelivered.
         settled: When it was sent or given up; 0 where it was neither.
@@ -59,10 +72,18 @@ class Action:
     destination: str
     payload: Mapping[str, Any]
     created: float
+    record: str = ""
+    id_field: str = ""
+    label: bool | str | None = None
+    reason: str = "ok"
+    trace: str = ""
     state: State = "pending"
     attempts: int = 0
     next_attempt: float = 0.0
     lease_until: float = 0.0
+    lease: str = ""
+    unsettled: bool = False
+    quiet: str = ""
     last_error: str = ""
     queued: float = 0.0
     settled: float = 0.0
@@ -72,9 +93,19 @@ class Action:
         """When the prediction was made, in RFC 3339 form, UTC."""
         return dt.datetime.fromtimestamp(self.created, dt.UTC).isoformat(timespec="microseconds")
 
+    @property
+    def slot(self) -> str:
+        """What a newer value of the same fields of the same record replaces; empty for an event."""
+        if not self.record:
+            return ""
+        record = self.destination, self.record, self.id_field, self.key or ""
+        return digest(*record, *sorted(self.payload))
+
     def event(self) -> bytes:
         """Return the action as a CloudEvents 1.0 structured JSON event, UTF-8."""
         subject = {} if self.key is None else {"subject": self.key}
+        trace = {"traceparent": self.trace} if self.trace else {}
+        record = {"record": self.record, "id_field": self.id_field} if self.record else {}
         event = {
             "specversion": "1.0",
             "id": self.id,
@@ -83,6 +114,7 @@ class Action:
             **subject,
             "time": self.time,
             "datacontenttype": "application/json",
+            **trace,
             "data": {
                 "rule": self.rule,
                 "model": self.model,
@@ -90,10 +122,19 @@ class Action:
                 "prediction_id": self.prediction_id,
                 "key": self.key,
                 "score": plain(self.score),
+                "label": self.label,
+                "reason": self.reason,
+                **record,
                 "payload": self.payload,
             },
         }
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def digest(*parts: str) -> str:
+    """Return a name for *parts* that is short and the same everywhere: 32 hexadecimal digits."""
+    whole = "".join(f"{len(part)}:{part}" for part in parts).encode(errors="surrogatepass")
+    return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
 
 def action_id(rule: str, destination: str, prediction_id: str) -> str:

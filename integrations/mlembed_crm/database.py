@@ -36,7 +36,7 @@ class Database:
             with self._connections.use() as own:
                 yield own.cursor()
         else:
-            with explained(self.path):
+            with explained(self.path), _as_text(connection):
                 yield _cursor(connection)
 
     @contextlib.contextmanager
@@ -61,6 +61,7 @@ class Database:
         undo = "ROLLBACK TO mlembed"
         with (
             explained(self.path),
+            _as_text(connection),
             _whole(connection, "SAVEPOINT mlembed", "RELEASE mlembed", undo),
         ):
             yield _cursor(connection)
@@ -83,6 +84,16 @@ def _whole(
         if connection.in_transaction:
             connection.execute(undo)
         raise
+
+
+@contextlib.contextmanager
+def _as_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read texts as texts, whatever the host has its connection make of them."""
+    before, connection.text_factory = connection.text_factory, str
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 def _cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:

@@ -1,7 +1,7 @@
 """Send what waits in the outbox, until it is taken or given up.
 
-An action is claimed, sent and marked one at a time, so its lease outlives the attempt. What dies
-in between is sent again under the same id when the lease ends.
+A batch is claimed, sent and settled at a time, so its lease outlives the attempt. What dies in
+between is sent again under the same ids when the lease ends.
 """
 
 from __future__ import annotations
@@ -10,54 +10,28 @@ import atexit
 import dataclasses
 import logging
 import os
-import random
 import threading
+import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import SettingsError
-from mlembed_crm.errors import DeliveryError
-from mlembed_crm.outbox import MAX_LEASE_SECONDS
+from mlembed_crm.destinations import Limits
+from mlembed_crm.fates import Fates, Remedies, Retries
+from mlembed_crm.observing import Observer
+from mlembed_crm.outboxes import MAX_LEASE_SECONDS
+from mlembed_crm.pacing import Pace
+from mlembed_crm.rounds import Round
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from mlembed_crm.action import Action
     from mlembed_crm.destinations import Destination
-    from mlembed_crm.outbox import Outbox
+    from mlembed_crm.outboxes import Deliverable
 
 _LOG = logging.getLogger("mlembed")
 _EXIT_SECONDS = 2.0
 _PRUNE_SECONDS = 3600.0
-_MAX_EXPONENT = 30
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Retries:
-    """How long to go on with an action that is not taken.
-
-    The pause before an attempt is drawn between 0 and a bound that doubles each time.
-
-    Attributes:
-        first_seconds: The bound after the first attempt.
-        most_seconds: The greatest bound.
-        attempts: Attempts after which an action is dead.
-        age_seconds: Age at which a failing action is dead; it is tried once in any case.
-    """
-
-    first_seconds: float = 5.0
-    most_seconds: float = 4 * 3600.0
-    attempts: int = 24
-    age_seconds: float = 3 * 86_400.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.first_seconds <= self.most_seconds or self.attempts < 1:
-            raise SettingsError("Retries: need 0 <= first_seconds <= most_seconds, attempts >= 1")
-
-    def pause_seconds(self, attempts: int) -> float:
-        """Return how long to wait after *attempts* attempts."""
-        bound = self.first_seconds * 2.0 ** min(attempts - 1, _MAX_EXPONENT)
-        return random.uniform(0.0, min(self.most_seconds, bound))  # noqa: S311  spreads retries, guards nothing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +41,9 @@ class Delivered:
     sent: int = 0
     failed: int = 0
     dead: int = 0
+
+    def __add__(self, other: Delivered) -> Delivered:
+        return Delivered(self.sent + other.sent, self.failed + other.failed, self.dead + other.dead)
 
 
 class Delivery:
@@ -83,17 +60,22 @@ class Delivery:
         lease_seconds: How long an action is held; longer than an attempt may take.
         poll_seconds: Pause between looks at an outbox in which nothing is due.
         keep_sent_seconds: Sent actions are deleted after that; None keeps them.
+        remedies: How people put things right, for the log.
+
+    Attributes:
+        total: What all runs of this object did.
     """
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Deliverable,
         destinations: Mapping[str, Destination],
         *,
         retries: Retries | None = None,
         lease_seconds: float = 120.0,
         poll_seconds: float = 1.0,
         keep_sent_seconds: float | None = 30 * 86_400.0,
+        remedies: Remedies | None = None,
     ) -> None:
         if not destinations:
             raise SettingsError("Delivery: destinations must name at least one")
@@ -101,17 +83,39 @@ class Delivery:
             raise SettingsError("Delivery: poll_seconds must be more than 0")
         if not 0 < lease_seconds <= MAX_LEASE_SECONDS:
             raise SettingsError(f"Delivery: lease_seconds must be in (0, {MAX_LEASE_SECONDS:g}]")
+        for name, destination in destinations.items():
+            _require_destination(name, destination)
         self.outbox = outbox
         self.destinations = dict(destinations)
-        self.retries = retries or Retries()
+        self._fates = Fates(outbox, retries or Retries(), remedies or Remedies())
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._keep_sent_seconds = keep_sent_seconds
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._pid = 0
         self._next_prune = 0.0
+        self._counting = threading.Lock()
+        self.total = Delivered()
         self._warned: set[str] = set()
+        self._paces = {
+            name: Pace(destination.limits.pause_seconds)
+            for name, destination in self.destinations.items()
+        }
+        self._observers = {name: Observer(name) for name in self.destinations}
+
+    def only(self, names: Collection[str]) -> None:
+        """Deliver to *names* alone from here on.
+
+        Raises:
+            SettingsError: If one of them is no destination here.
+        """
+        for name in names:
+            if name not in self.destinations:
+                there = ", ".join(sorted(self.destinations))
+                raise SettingsError(f"there is no destination '{name}'; it has {there}")
+        self._warned |= self.destinations.keys() - set(names)
+        self.destinations = {name: self.destinations[name] for name in names}
 
     def run_once(self, stop: threading.Event | None = None) -> Delivered:
         """Send everything that is due, or until *stop* is set; return what became of it.
@@ -122,18 +126,20 @@ class Delivery:
             OutboxError: If the outbox cannot be read or written.
         """
         counts = {"sent": 0, "failed": 0, "dead": 0}
-        open_names = set(self.destinations)
+        open_names = sorted(self.destinations)
         self._warn_unknown()
         while open_names and not (stop is not None and stop.is_set()):
-            claimed = self.outbox.claim(1, self._lease_seconds, sorted(open_names))
-            if not claimed:
-                break
-            outcome, reached = self._deliver(claimed[0])
-            counts[outcome] += 1
-            if not reached:
-                open_names.discard(claimed[0].destination)
+            for name in open_names.copy():
+                if not self._serve(name, counts, stop):
+                    open_names.remove(name)
+            if open_names:
+                pauses = min(self._paces[name].left() for name in open_names)
+                (stop or self._stop).wait(min(pauses, self._poll_seconds))
         self._prune()
-        return Delivered(**counts)
+        done = Delivered(**counts)
+        with self._counting:
+            self.total += done
+        return done
 
     def run_forever(self, stop: threading.Event) -> None:
         """Deliver until *stop* is set; whatever fails is logged and tried again.
@@ -152,68 +158,55 @@ class Delivery:
                     _LOG.exception("delivery from %s failed; it goes on", self.outbox)
             stop.wait(self._poll_seconds)
 
-    def start(self) -> Delivery:
-        """Deliver on a background thread of this process; a second call changes nothing."""
-        if self._thread is None or self._pid != os.getpid():
+    def start(self, workers: int = 1) -> Delivery:
+        """Deliver on background threads of this process; a second call changes nothing.
+
+        Args:
+            workers: How many threads; more than one where calls take long.
+        """
+        if not self._threads or self._pid != os.getpid():
             self._pid, self._stop = os.getpid(), threading.Event()
-            self._thread = threading.Thread(
-                target=self.run_forever, args=(self._stop,), name="mlembed-delivery", daemon=True
-            )
-            self._thread.start()
+            self._threads = [
+                threading.Thread(
+                    target=self.run_forever,
+                    args=(self._stop,),
+                    name="mlembed-delivery",
+                    daemon=True,
+                )
+                for _ in range(workers)
+            ]
+            for thread in self._threads:
+                thread.start()
             _started.add(self)
         return self
 
     def close(self, timeout_seconds: float = 15.0) -> None:
-        """Stop the background thread, after the attempt that is running."""
-        self._stop.set()
-        thread, self._thread = self._thread, None
-        if thread is not None and self._pid == os.getpid():
-            thread.join(timeout_seconds)
+        """Stop the background threads, after the attempts that are running."""
+        threads, self._threads = self._threads, []
+        if self._pid == os.getpid():  # a forked child must not touch what its parent waits for
+            self._stop.set()
+            ends = time.monotonic() + timeout_seconds
+            for thread in threads:
+                thread.join(max(0.0, ends - time.monotonic()))
 
-    def _deliver(self, action: Action) -> tuple[str, bool]:
-        destination = self.destinations[action.destination]
-        if action.attempts > self.retries.attempts:
-            return self._bury(action, f"none of {self.retries.attempts} attempts ended"), True
+    def _serve(self, name: str, counts: dict[str, int], stop: threading.Event | None) -> bool:
+        """Claim, send and settle one batch; return whether the destination may take more."""
+        destination = self.destinations[name]
+        limits = destination.limits
+        lease = min(MAX_LEASE_SECONDS, max(self._lease_seconds, 2 * limits.call_seconds))
+        pace = self._paces[name]
+        if not pace.begin():
+            return True
+        batch = Round(self.outbox, destination, self._fates, self._observers[name], lease, stop)
         try:
-            destination.send(action)
-        except DeliveryError as error:
-            return self._give_back(action, error), error.reached
-        except Exception as error:  # noqa: BLE001  a destination's bug must not stop the others
-            _LOG.exception("action %s: destination %s has a bug", action.id, destination.name)
-            reason = DeliveryError(f"{type(error).__name__} in the destination; see the log")
-            return self._give_back(action, reason), True
-        self.outbox.mark_sent(action)
-        return "sent", True
-
-    def _give_back(self, action: Action, error: DeliveryError) -> str:
-        now = self.outbox.now()
-        if error.permanent:
-            return self._bury(action, error.reason)
-        # An attempt that was told to wait says nothing about the action: it does not count.
-        counted = error.retry_after is None
-        if counted and action.attempts >= self.retries.attempts:
-            return self._bury(action, f"{error.reason}, after {action.attempts} attempts")
-        if now - action.queued >= self.retries.age_seconds:
-            return self._bury(action, f"{error.reason}, after {now - action.queued:.0f} s")
-        pause = self.retries.pause_seconds(max(1, action.attempts))
-        if error.retry_after is not None:
-            self.outbox.pause(action.destination, now + error.retry_after)
-            pause += error.retry_after
-        self.outbox.mark_failed(action, error.reason, now + pause, counted=counted)
-        _LOG.warning(
-            "action %s of rule '%s' not taken by '%s': %s; next attempt in %.0f s",
-            *(action.id, action.rule, action.destination, error.reason, pause),
-        )
-        return "failed"
-
-    def _bury(self, action: Action, reason: str) -> str:
-        self.outbox.mark_dead(action, reason)
-        _LOG.error(
-            "action %s of rule '%s' is given up: '%s' said %s. Send it again with: "
-            "python -m mlembed_crm redeliver",
-            *(action.id, action.rule, action.destination, reason),
-        )
-        return "dead"
+            claimed = self.outbox.claim(limits.batch, lease, [name])
+            if claimed:
+                batch.run(claimed)
+        finally:
+            pace.end(called=batch.called)
+        for result in batch.results:
+            counts[result] += 1
+        return bool(claimed) and batch.goes_on
 
     def _warn_unknown(self) -> None:
         for name in self.outbox.destinations():
@@ -226,6 +219,17 @@ class Delivery:
         if self._keep_sent_seconds is not None and now >= self._next_prune:
             self._next_prune = now + _PRUNE_SECONDS
             self.outbox.prune(self._keep_sent_seconds)
+
+
+def _require_destination(name: str, destination: Any) -> None:
+    for part in ("name", "limits", "send"):
+        if not hasattr(destination, part):
+            raise SettingsError(
+                f"destination '{name}' is a {type(destination).__name__} without '{part}'; one has "
+                "name, limits (mlembed_crm.Limits) and send(actions)"
+            )
+    if not isinstance(destination.limits, Limits):
+        raise SettingsError(f"destination '{name}': limits must be mlembed_crm.Limits(...)")
 
 
 _started: weakref.WeakSet[Delivery] = weakref.WeakSet()

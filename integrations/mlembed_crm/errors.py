@@ -36,20 +36,30 @@ class DeliveryError(MlembedError, OSError):
         retry_after: Seconds the destination asked everyone to wait, or None.
         permanent: Whether sending it again cannot help.
         reached: Whether the destination answered at all.
+        status: The status code of its answer; 0 where it has none.
+        stops: Whether the destination takes nothing from anyone until somebody acts: its
+            credentials or its address are not good.
+        unknown: Whether it may have taken the action nevertheless: no answer came to what was sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  positional, so that it survives pickling
         self,
         reason: str,
         retry_after: float | None = None,
-        permanent: bool = False,  # noqa: FBT001, FBT002  positional, so that it survives pickling
+        permanent: bool = False,  # noqa: FBT001, FBT002  idem
         reached: bool = True,  # noqa: FBT001, FBT002  idem
+        status: int = 0,
+        stops: bool = False,  # noqa: FBT001, FBT002  idem
+        unknown: bool = False,  # noqa: FBT001, FBT002  idem
     ) -> None:
-        super().__init__(reason, retry_after, permanent, reached)
+        super().__init__(reason, retry_after, permanent, reached, status, stops, unknown)
         self.reason = reason
         self.retry_after = retry_after
         self.permanent = permanent
         self.reached = reached
+        self.status = status
+        self.stops = stops
+        self.unknown = unknown
 
     def __str__(self) -> str:
         return self.reason

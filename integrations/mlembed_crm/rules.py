@@ -1,99 +1,27 @@
-"""Say which predictions become actions.
-
-A crossing rule acts once for an entity when its score crosses the threshold, and again only after
-the score went back past `reset`. Comparisons are strict: a score that only touches a bound has
-neither crossed nor gone back, and a score that is no number changes nothing.
-"""
+"""Say what predictions become: on which a rule acts, for whom, what it sends and when."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlembed.errors import SettingsError
 from mlembed_crm.action import Action, action_id, payload_text
+from mlembed_crm.conditions import Condition
+from mlembed_crm.quiet import QuietHours
+from mlembed_crm.trace import current_trace
+from mlembed_crm.upsert import Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mlembed.serving.prediction import Prediction
 
-Kind = Literal["rises_above", "falls_below", "at_least"]
 Payload: TypeAlias = "Mapping[str, Any] | Callable[[Prediction], Mapping[str, Any]]"
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Condition:
-    """When a rule acts; made by `rises_above`, `falls_below` and `score_at_least`.
-
-    Attributes:
-        kind: Which of the three.
-        threshold: The score to cross or reach.
-        reset: The score to go back past before it acts again; the threshold for `at_least`.
-    """
-
-    kind: Kind
-    threshold: float
-    reset: float
-
-    @property
-    def crossing(self) -> bool:
-        """Whether it acts once an entity until the score went back."""
-        return self.kind != "at_least"
-
-    def acts(self, score: float) -> bool:
-        """Whether *score* is past the threshold."""
-        if self.kind == "rises_above":
-            return score > self.threshold
-        if self.kind == "falls_below":
-            return score < self.threshold
-        return score >= self.threshold
-
-    def rearms(self, score: float) -> bool:
-        """Whether *score* is back past `reset`, so that the next crossing acts."""
-        if self.kind == "rises_above":
-            return score < self.reset
-        return self.kind == "falls_below" and score > self.reset
-
-
-def rises_above(threshold: float, reset: float | None = None) -> Condition:
-    """Act once an entity when its score rises above *threshold*.
-
-    The first score ever seen of an entity counts as risen if it is above.
-
-    Args:
-        threshold: In the units of the score.
-        reset: The score must fall below it before the rule acts again; the threshold by default.
-
-    Raises:
-        SettingsError: If a bound is not finite, or *reset* is above *threshold*.
-    """
-    reset = _bounds("rises_above", threshold, reset)
-    if reset > threshold:
-        raise SettingsError("rises_above: reset must not be above threshold; swap or drop it")
-    return Condition("rises_above", threshold, reset)
-
-
-def falls_below(threshold: float, reset: float | None = None) -> Condition:
-    """Act once an entity when its score falls below *threshold*; mirrors `rises_above`.
-
-    Raises:
-        SettingsError: If a bound is not finite, or *reset* is below *threshold*.
-    """
-    reset = _bounds("falls_below", threshold, reset)
-    if reset < threshold:
-        raise SettingsError("falls_below: reset must not be below threshold; swap or drop it")
-    return Condition("falls_below", threshold, reset)
-
-
-def score_at_least(threshold: float) -> Condition:
-    """Act on every prediction whose score is *threshold* or more.
-
-    Raises:
-        SettingsError: If *threshold* is not finite.
-    """
-    return Condition("at_least", threshold, _bounds("score_at_least", threshold, None))
+_SHARES = 1 << 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,11 +29,17 @@ class Rule:
     """One decision that predictions of a model may cause.
 
     Attributes:
-        name: Stable: crossings are remembered and ids are made under it.
+        name: Stable: what it did is remembered, and ids are made, under it.
         model: Name of the model, without alias or version.
-        when: The condition on the score.
+        when: The condition on the score or the label.
         destination: Name of the destination, as given to `Delivery`.
-        payload: What to send along: a mapping, or a function from the prediction to one.
+        payload: What an event carries: a mapping, or a function from the prediction to one.
+        upsert: The fields of a record that are set, instead of an event. A newer value replaces
+            one that waits for the same fields of the same record; events are sent each.
+        cooldown_seconds: How long it does not act again for the same entity.
+        control: Share of the entities, in [0, 1), that are held back, always the same, so that the
+            effect of the rule can be measured; what they would have got is recorded, not sent.
+        quiet: When nothing is sent.
     """
 
     name: str
@@ -113,27 +47,97 @@ class Rule:
     when: Condition
     destination: str = "default"
     payload: Payload = dataclasses.field(default_factory=dict)
+    upsert: Upsert | None = None
+    cooldown_seconds: float = 0.0
+    control: float = 0.0
+    quiet: QuietHours | None = None
 
     def __post_init__(self) -> None:
         for field in ("name", "model", "destination"):
             if not isinstance(getattr(self, field), str) or not getattr(self, field):
                 raise SettingsError(f"Rule: {field} must be a text that is not empty")
+        self._check_what()
+        self._check_when()
+        if not callable(self.payload):
+            payload_text(self.payload)
+
+    def _check_what(self) -> None:
+        named = f"Rule '{self.name}'"
         if "@" in self.model:
             raise SettingsError(
-                f"Rule '{self.name}': model is a name without '@', as in Prediction.model; "
+                f"{named}: model is a name without '@', as in Prediction.model; "
                 "a rule holds for every version"
             )
         if not isinstance(self.when, Condition):
             raise SettingsError(
-                f"Rule '{self.name}': when must be rises_above(...), falls_below(...) or "
-                "score_at_least(...)"
+                f"{named}: when must be rises_above(...), falls_below(...), score_at_least(...), "
+                "every_score(), label_changes(...) or top(...)"
             )
-        if not callable(self.payload):
-            payload_text(self.payload)
+        if self.upsert is not None and not isinstance(self.upsert, Upsert):
+            raise SettingsError(f"{named}: upsert must be Upsert(record, key, fields)")
+        if self.upsert is not None and self.payload:
+            raise SettingsError(f"{named}: give a payload or an upsert, not both")
+
+    def _check_when(self) -> None:
+        named = f"Rule '{self.name}'"
+        for number in (self.cooldown_seconds, self.control):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise SettingsError(f"{named}: cooldown_seconds and control are numbers")
+        if not 0 <= self.cooldown_seconds < math.inf:
+            raise SettingsError(f"{named}: cooldown_seconds must be 0 or more, and finite")
+        if self.quiet is not None and not isinstance(self.quiet, QuietHours):
+            raise SettingsError(f"{named}: quiet must be QuietHours(start, end, zone)")
+        if not 0 <= self.control < 1:
+            raise SettingsError(f"{named}: control is a share in [0, 1), such as 0.1")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it needs to know what it did for each entity, and so its key."""
+        return self.when.follows or self.cooldown_seconds > 0
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether it can do nothing about a prediction without a key."""
+        return self.remembers or self.control > 0 or self.upsert is not None
+
+    def holds_back(self, key: str) -> bool:
+        """Tell whether the entity *key* is in the control group."""
+        if not self.control:
+            return False
+        digest = hashlib.sha256(f"{self.name}\x00{key}".encode(errors="surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") < self.control * _SHARES
 
     def action(self, prediction: Prediction) -> Action:
         """Return the action that *prediction* causes; whatever the payload raises is raised."""
-        payload = self.payload(prediction) if callable(self.payload) else self.payload
+        if self.upsert is not None:
+            payload: Mapping[str, Any] = self.upsert.payload(prediction)
+        else:
+            payload = self.payload(prediction) if callable(self.payload) else self.payload
+        key, created = key_of(prediction), prediction.time_ns / 1e9
+        held = key is not None and self.holds_back(key)
+        return Action(
+            id=action_id(self.name, self.destination, prediction.id),
+            rule=self.name,
+            model=prediction.model,
+            version=prediction.version,
+            prediction_id=prediction.id,
+            key=key,
+            score=float(prediction.score),
+            label=prediction.label,
+            reason=prediction.reason,
+            destination=self.destination,
+            payload=payload,
+            record="" if self.upsert is None else self.upsert.record,
+            id_field="" if self.upsert is None else self.upsert.key,
+            trace=current_trace(),
+            created=created,
+            state="held" if held else "pending",
+            next_attempt=0.0 if self.quiet is None else self.quiet.ends(created),
+            quiet="" if self.quiet is None else self.quiet.text,
+        )
+
+    def note(self, prediction: Prediction) -> Action:
+        """Return what remembers that *prediction* was the first of its entity; never sent."""
         return Action(
             id=action_id(self.name, self.destination, prediction.id),
             rule=self.name,
@@ -142,9 +146,12 @@ class Rule:
             prediction_id=prediction.id,
             key=key_of(prediction),
             score=float(prediction.score),
+            label=prediction.label,
+            reason=prediction.reason,
             destination=self.destination,
-            payload=payload,
+            payload={},
             created=prediction.time_ns / 1e9,
+            state="remembered",
         )
 
 
@@ -152,13 +159,3 @@ def key_of(prediction: Prediction) -> str | None:
     """Return the entity's key as text; None where there is none, or an empty one."""
     key = prediction.key
     return None if key is None or not str(key) else str(key)
-
-
-def _bounds(name: str, threshold: float, reset: float | None) -> float:
-    reset = threshold if reset is None else reset
-    for bound in (threshold, reset):
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-            raise SettingsError(f"{name}: expected numbers, such as {name}(0.8)")
-        if not math.isfinite(bound):
-            raise SettingsError(f"{name}: bounds must be finite")
-    return reset

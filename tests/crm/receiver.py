@@ -20,6 +20,8 @@ from mlembed.serving.prediction import Prediction
 from mlembed.telemetry.ids import SEQUENCE
 from mlembed.telemetry.source import Source
 from mlembed_crm import Action, Delivery, Outbox, Retries, Rule, Webhook, score_at_least
+from mlembed_crm.memory import Memory
+from mlembed_crm.outboxes import Attempt
 
 if TYPE_CHECKING:
     import ssl
@@ -175,6 +177,48 @@ def prediction(
 def action(key: str | None = "c-1", score: float = 0.9, rule: Rule = RULE) -> Action:
     """Return a new action that no outbox holds yet."""
     return rule.action(prediction(score, key))
+
+
+def once(outbox: Any, queued: Action, **where: Any) -> bool:
+    """Queue an action as a rule does that acts once for its entity until it is armed again."""
+    before = outbox.recall(queued.rule, queued.key or "", **where)
+    if before is not None and not before.armed:
+        return False
+    memory = Memory(queued.id, armed=False)
+    queued_now: bool = outbox.enqueue(queued, memory=memory, before=before, **where)
+    return queued_now
+
+
+def acted(outbox: Any, rule: str, key: str) -> bool:
+    """Return whether *rule* has acted for *key* and is not armed again."""
+    memory = outbox.recall(rule, key)
+    return memory is not None and not memory.armed
+
+
+def rearm(outbox: Any, rule: str, key: str) -> None:
+    """Let the next crossing of *rule* for *key* act again."""
+    outbox.renew(dataclasses.replace(outbox.recall(rule, key), armed=True))
+
+
+def sent(outbox: Any, action: Action) -> None:
+    """Record that the destination took *action*."""
+    outbox.settle([Attempt(action=action, result="sent", started=outbox.now())])
+
+
+def failed(outbox: Any, action: Action, why: str, retry_at: float) -> None:
+    """Give *action* back."""
+    attempt = Attempt(action=action, result="failed", detail=why, retry_at=retry_at)
+    outbox.settle([dataclasses.replace(attempt, started=outbox.now())])
+
+
+def dead(outbox: Any, action: Action, why: str) -> None:
+    """Give *action* up."""
+    outbox.settle([Attempt(action=action, result="dead", detail=why, started=outbox.now())])
+
+
+def counted(outbox: Any) -> dict[str, int]:
+    """Return how many actions are in each state that any is in."""
+    return {state: count for state, count in outbox.counts().items() if count}
 
 
 def in_child(work: Callable[[], bool]) -> int:

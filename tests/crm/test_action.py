@@ -47,6 +47,8 @@ def test_event_is_a_structured_cloudevent() -> None:
         "prediction_id": seen.id,
         "key": "c-42",
         "score": 0.91,
+        "label": None,
+        "reason": "ok",
         "payload": {},
     }
 

@@ -86,13 +86,12 @@ def test_background_thread_outlives_a_damaged_outbox(
     outbox.enqueue(action())
     outbox.close()
     path.rename(tmp_path / "aside.db")
-    path.mkdir()
+    path.write_bytes(b"no database" * 1000)
     deliver = delivery(outbox, receiver, poll_seconds=0.01).start()
 
     assert until(lambda: "it goes on" in caplog.text)
     time.sleep(0.1)
-    path.rmdir()
-    (tmp_path / "aside.db").rename(path)
+    (tmp_path / "aside.db").replace(path)
 
     assert until(lambda: len(receiver.received) == 1)
     deliver.close()

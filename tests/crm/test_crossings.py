@@ -40,15 +40,16 @@ def test_rule_fires_once_a_crossing_of_each_entity(
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "actions.db"
-        actions = Actions(Outbox(path), rules)
+        outbox = Outbox(path)
         for key, score, restart in history:
             if restart:
-                actions.outbox.close()
-                actions = Actions(Outbox(path), rules)
+                outbox.close()
+                outbox = Outbox(path)
+            actions = Actions(outbox, rules)
             actions(prediction(score, key))
             actions(prediction(-score, key))
-        fired = [(queued.rule, queued.key) for queued in actions.outbox.list(limit=1000)]
-        actions.outbox.close()
+        fired = [(queued.rule, queued.key) for queued in outbox.list(limit=1000)]
+        outbox.close()
 
     for key in "ab":
         given_scores = [s for other, score, _ in history if other == key for s in (score, -score)]

@@ -16,15 +16,19 @@ from crm.receiver import (
     Clock,
     action,
     answer,
+    counted,
     delivery,
     raw,
     receiving,
     webhook,
 )
-from mlembed_crm import Delivered, Delivery, Outbox, Receipt, Retries
+from mlembed_crm import Delivered, Delivery, Limits, Outbox, Receipt, Retries
 from mlembed_crm.errors import DeliveryError
+from mlembed_crm.fates import Remedies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crm.receiver import Receiver
     from mlembed_crm import Action, Destination
 
@@ -39,7 +43,7 @@ def test_run_once_sends_everything_that_is_due(outbox: Outbox, receiver: Receive
 
     assert done == Delivered(sent=4)
     assert [got.id for got in receiver.received] == [one.id for one in queued]
-    assert outbox.counts() == {"pending": 0, "sent": 4, "dead": 0}
+    assert counted(outbox) == {"sent": 4}
     assert delivery(outbox, receiver).run_once() == Delivered()
 
 
@@ -57,7 +61,7 @@ def test_retry_sends_the_same_id_and_bytes(outbox: Outbox, receiver: Receiver) -
     assert outbox.list()[0].attempts == 4
 
 
-@pytest.mark.parametrize("status", [400, 410, 404])
+@pytest.mark.parametrize("status", [400, 409, 422])
 def test_refused_action_is_dead_with_its_reason(
     outbox: Outbox, receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,11 +98,11 @@ def test_receiver_down_then_up(outbox: Outbox) -> None:
 def test_slow_destination_does_not_hold_up_another(outbox: Outbox, receiver: Receiver) -> None:
     """A destination that does not answer costs one timeout a run, however much waits for it."""
     for _ in range(5):
-        outbox.enqueue(dataclasses.replace(action(None), destination="slow"))
+        outbox.enqueue(dataclasses.replace(action(None), destination="asleep"))
     outbox.enqueue(action(None))
     receiver.answers.append(raw(b"", pause_seconds=1.0))
     destinations = {
-        "slow": webhook(receiver, timeout_seconds=0.2),
+        "asleep": webhook(receiver, timeout_seconds=0.2),
         DESTINATION: webhook(receiver),
     }
 
@@ -171,7 +175,7 @@ def test_redelivered_action_is_sent_again_under_its_id(
     outbox: Outbox, clock: Clock, receiver: Receiver
 ) -> None:
     """A dead action, however old, comes back whole."""
-    receiver.answers.append(answer(410))
+    receiver.answers.append(answer(400))
     queued = action()
     outbox.enqueue(queued)
     deliver = delivery(outbox, receiver, retries=Retries(age_seconds=50))
@@ -207,8 +211,9 @@ class Broken:
     """A destination with a bug."""
 
     name = "broken"
+    limits = Limits()
 
-    def send(self, _action: Action, /) -> Receipt:
+    def send(self, _actions: Sequence[Action], /) -> list[Receipt]:
         """Fail as no destination should."""
         raise ZeroDivisionError
 
@@ -241,6 +246,38 @@ def test_pauses_double_and_are_drawn_from_zero() -> None:
 
 def test_delivery_error_survives_pickling() -> None:
     """An error that crosses a process keeps what it says."""
-    error = pickle.loads(pickle.dumps(DeliveryError("busy", 3.0, permanent=True)))  # noqa: S301  our own bytes
+    error = pickle.loads(pickle.dumps(DeliveryError("busy", 3.0, permanent=True, status=409)))  # noqa: S301  our own bytes
 
     assert (str(error), error.retry_after, error.permanent) == ("busy", 3.0, True)
+
+
+def test_attempts_are_kept_with_what_was_answered(outbox: Outbox, receiver: Receiver) -> None:
+    """Each attempt is kept: what it came to, the answer's code and why."""
+    queued = action()
+    outbox.enqueue(queued)
+    receiver.answers.extend([answer(503), answer(429, retry_after="0"), answer(400)])
+
+    running = delivery(outbox, receiver)
+    for _ in range(2):  # a pause that was asked for ends the first
+        running.run_once()
+
+    told = outbox.attempts(queued.id)
+    results = [(one["result"], one["status"], one["detail"]) for one in told]
+    assert results == [
+        ("failed", 503, "HTTP 503 Service Unavailable"),
+        ("failed", 429, "HTTP 429 Too Many Requests"),
+        ("dead", 400, "HTTP 400 Bad Request"),
+    ]
+    assert all(0 <= one["seconds"] < 10 and one["started"] > 0 for one in told)
+
+
+def test_log_names_the_remedy_that_it_is_given(
+    outbox: Outbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An action that is given up is sent again by what its host has for that."""
+    outbox.enqueue(action())
+    receiver.answers.append(answer(400))
+
+    delivery(outbox, receiver, remedies=Remedies(redeliver="press {id}")).run_once()
+
+    assert f"Send it again with: press {outbox.list()[0].id}" in caplog.text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mlembed
-from crm.receiver import DESTINATION, RULE, prediction
+from crm.receiver import DESTINATION, RULE, acted, prediction
 from mlembed.errors import SettingsError
 from mlembed.testing import InMemoryRegistry, override_model
 from mlembed_crm import Actions, Outbox, Rule, rises_above, score_at_least
@@ -16,6 +16,9 @@ from mlembed_crm.errors import OutboxError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mlembed_crm import Action
+    from mlembed_crm.memory import Memory
 
 UP = Rule("up", "payments", rises_above(0.8, reset=0.5), DESTINATION)
 
@@ -84,7 +87,7 @@ def test_failed_action_is_logged_and_counted_and_the_next_rule_goes_on(
 
     assert (actions.queued, actions.failed) == (1, 1)
     assert "rule 'bad'" in caplog.text
-    assert not outbox.crossed("bad", "c-1")
+    assert not acted(outbox, "bad", "c-1")
 
 
 def test_crossing_that_could_not_be_queued_fires_on_the_next_prediction(
@@ -136,3 +139,40 @@ def test_two_rules_of_one_name_are_refused(outbox: Outbox) -> None:
     """Crossings are remembered by the rule's name."""
     with pytest.raises(SettingsError, match="'up'"):
         Actions(outbox, [UP, UP])
+
+
+class Elsewhere:
+    """An outbox that is in no SQLite file."""
+
+    def enqueue(
+        self, _action: Action, *, memory: Memory | None = None, before: Memory | None = None
+    ) -> bool:
+        return memory is before
+
+    def recall(self, _rule: str, _key: str) -> Memory | None:
+        return None
+
+    def renew(self, _memory: Memory) -> None:
+        """Remember nothing."""
+
+
+def test_apply_refuses_a_connection_that_its_outbox_cannot_join(tmp_path: Path) -> None:
+    """A connection to SQLite means nothing to an outbox that is somewhere else."""
+    host = sqlite3.connect(tmp_path / "host.db")
+
+    with pytest.raises(SettingsError, match="joins no connection"):
+        Actions(Elsewhere(), [RULE]).apply(prediction(0.9), connection=host)
+    host.close()
+
+
+@pytest.mark.parametrize(
+    ("score", "concerns"), [(0.9, True), (0.6, False), (0.5, False), (0.4, True)]
+)
+def test_prediction_concerns_rules_that_act_or_arm_again(
+    outbox: Outbox, *, score: float, concerns: bool
+) -> None:
+    """Between its bounds a rule has nothing to look up."""
+    actions = Actions(outbox, [UP])
+
+    assert actions.concern(prediction(score)) is concerns
+    assert not actions.concern(prediction(score, reason="fallback"))

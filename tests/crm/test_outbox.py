@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crm.receiver import action
+from crm.receiver import acted, action, once
 from mlembed_crm import Outbox
-from mlembed_crm.errors import OutboxError, PayloadError
+from mlembed_crm.errors import OutboxError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,40 +27,11 @@ def test_outbox_keeps_an_action_as_it_was(outbox: Outbox, tmp_path: Path) -> Non
     assert (kept.state, kept.attempts, kept.lease_until) == ("pending", 0, 0.0)
 
 
-def test_enqueue_takes_the_same_decision_once(outbox: Outbox) -> None:
-    """A task that is run twice on one prediction queues one action."""
-    queued = action()
-
-    assert outbox.enqueue(queued)
-    assert not outbox.enqueue(queued)
-    assert outbox.counts() == {"pending": 1, "sent": 0, "dead": 0}
-
-
-def test_enqueue_once_waits_for_rearm(outbox: Outbox) -> None:
-    """A crossing is remembered with its action and forgotten on rearm."""
-    rule = action().rule
-
-    fired = [outbox.enqueue(action(), once=True), outbox.enqueue(action(), once=True)]
-    outbox.rearm(rule, "c-1")
-    fired.append(outbox.enqueue(action(), once=True))
-
-    assert fired == [True, False, True]
-
-
-def test_enqueue_remembers_no_crossing_whose_action_failed(outbox: Outbox) -> None:
-    """Crossing and action are one transaction: a score that cannot be kept leaves neither."""
-    with pytest.raises(OutboxError):
-        outbox.enqueue(action(score=float("nan")), once=True)
-
-    assert not outbox.crossed(action().rule, "c-1")
-    assert outbox.enqueue(action(), once=True)
-
-
 @pytest.mark.parametrize("bad", [{"key": "\ud800"}, {"key": None}])
 def test_enqueue_refuses_a_key_it_cannot_keep(outbox: Outbox, bad: dict[str, Any]) -> None:
     """A key that is no text, or is missing where it is needed, is an error and not a crash."""
     with pytest.raises(OutboxError):
-        outbox.enqueue(action(**bad), once=True)
+        once(outbox, action(**bad))
 
 
 def test_enqueue_joins_the_hosts_transaction(outbox: Outbox) -> None:
@@ -72,11 +42,11 @@ def test_enqueue_joins_the_hosts_transaction(outbox: Outbox) -> None:
 
     for keep in (False, True):
         host.execute("INSERT INTO orders VALUES (1)")
-        outbox.enqueue(action(), once=True, connection=host)
+        once(outbox, action(), connection=host)
         (host.commit if keep else host.rollback)()
         assert outbox.counts()["pending"] == int(keep)
 
-    assert outbox.crossed(action().rule, "c-1")
+    assert acted(outbox, action().rule, "c-1")
     host.close()
 
 
@@ -87,11 +57,11 @@ def test_enqueue_failure_leaves_the_hosts_transaction_usable(outbox: Outbox) -> 
     host.execute("INSERT INTO orders VALUES (1)")
 
     with pytest.raises(OutboxError):
-        outbox.enqueue(action(score=float("nan")), once=True, connection=host)
+        once(outbox, action(score=float("nan")), connection=host)
     host.commit()
 
     assert host.execute("SELECT count(*) FROM orders").fetchone() == (1,)
-    assert not outbox.crossed(action().rule, "c-1")
+    assert not acted(outbox, action().rule, "c-1")
     host.close()
 
 
@@ -112,12 +82,6 @@ def test_enqueue_says_that_the_hosts_database_has_no_outbox(outbox: Outbox) -> N
     with pytest.raises(OutboxError, match="Open an Outbox on this database file first"):
         outbox.enqueue(action(), connection=host)
     host.close()
-
-
-def test_enqueue_refuses_a_payload_before_it_writes(outbox: Outbox) -> None:
-    """A payload without JSON form is refused by the outbox too."""
-    with pytest.raises(PayloadError):
-        outbox.enqueue(dataclasses.replace(action(), payload={"a": object()}))
 
 
 def test_enqueue_works_from_many_threads(outbox: Outbox) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crm.receiver import action
+from crm.receiver import acted, action, once
 from mlembed_crm import Outbox
 from mlembed_crm.errors import OutboxError
 
@@ -69,14 +69,17 @@ def test_outbox_says_that_a_database_is_damaged(tmp_path: Path) -> None:
         Outbox(path).list()
 
 
-def test_outbox_refuses_tables_of_a_newer_version(outbox: Outbox) -> None:
-    """An older library does not write into tables it does not know."""
+@pytest.mark.parametrize(("version", "remedy"), [(99, "Upgrade mlembed"), (1, "Deliver it with")])
+def test_outbox_refuses_tables_of_another_version(
+    outbox: Outbox, version: int, remedy: str
+) -> None:
+    """A library does not write into tables it does not know."""
     other = sqlite3.connect(outbox.path)
-    other.execute("UPDATE mlembed_schema SET version = 99")
+    other.execute("UPDATE mlembed_schema SET version = ?", (version,))
     other.commit()
     other.close()
 
-    with pytest.raises(OutboxError, match=r"version 99, this library knows 1\. Upgrade mlembed"):
+    with pytest.raises(OutboxError, match=rf"version {version}, this library knows 2\. {remedy}"):
         Outbox(outbox.path)
 
 
@@ -146,10 +149,10 @@ def test_enqueue_on_a_full_database_changes_nothing(outbox: Outbox) -> None:
     large = dataclasses.replace(action(), payload={"a": "x" * 60_000})
 
     with pytest.raises(OutboxError, match="Free space"):
-        outbox.enqueue(large, once=True)
+        once(outbox, large)
 
-    assert not outbox.crossed(large.rule, "c-1")
-    assert outbox.enqueue(large, once=True)
+    assert not acted(outbox, large.rule, "c-1")
+    assert once(outbox, large)
 
 
 def test_half_made_tables_of_another_are_left_alone(tmp_path: Path) -> None:

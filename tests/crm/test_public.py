@@ -11,6 +11,8 @@ import pytest
 import mlembed_crm
 from processes import unmeasured
 
+SYSTEMS = ("HubSpot", "Odoo", "Salesforce", "Slack", "Tryton", "Webhook")
+
 
 def test_every_public_name_resolves() -> None:
     """What `__all__` promises is there, and in `dir`."""
@@ -31,6 +33,10 @@ def test_unknown_name_is_an_attribute_error() -> None:
         ("import mlembed_crm; mlembed_crm.errors", "sqlite3 httpx numpy onnxruntime"),
         ("from mlembed_crm import verify", "sqlite3 httpx numpy onnxruntime"),
         (
+            "from mlembed_crm.destinations.hubspot import verify_hubspot",
+            "sqlite3 httpx numpy onnxruntime",
+        ),
+        (
             "from mlembed_crm import Actions, Outbox, Rule, rises_above",
             "httpx numpy onnxruntime pydantic opentelemetry",
         ),
@@ -39,8 +45,21 @@ def test_unknown_name_is_an_attribute_error() -> None:
 )
 def test_import_loads_only_what_it_needs(code: str, absent: str) -> None:
     """A receiver loads no database, a host no HTTP client, a deliverer no model runtime."""
-    script = f"{code}; import sys; print([n for n in {absent.split()} if n in sys.modules])"
+    assert loaded(code, absent.split()) == "[]"
 
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_import_of_a_destination_loads_no_other(name: str) -> None:
+    """Each system is found by the path that settings name, and stands alone."""
+    home = f"mlembed_crm.destinations.{name.lower()}"
+    others = [f"mlembed_crm.destinations.{one.lower()}" for one in SYSTEMS if one != name]
+
+    assert loaded(f"from {home} import {name}", others) == "[]"
+
+
+def loaded(code: str, modules: list[str]) -> str:
+    """Return the list of those of *modules* that *code* loads, as it is printed."""
+    script = f"{code}; import sys; print([n for n in {modules} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -48,5 +67,4 @@ def test_import_loads_only_what_it_needs(code: str, absent: str) -> None:
         check=True,
         env={**unmeasured(), "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()

@@ -26,7 +26,7 @@ def failure(receiver: Receiver, script: Answer, **arguments: Any) -> DeliveryErr
     """Return the error that an answer leads to."""
     receiver.answers.append(script)
     with pytest.raises(DeliveryError) as caught:
-        webhook(receiver, **arguments).send(action())
+        webhook(receiver, **arguments).send([action()])
     return caught.value
 
 
@@ -34,7 +34,7 @@ def test_send_posts_a_signed_event(receiver: Receiver) -> None:
     """What arrives verifies here and in the independent library, under the action's id."""
     sent = action(key="Ünïcode 🦆")
 
-    receipt = webhook(receiver).send(sent)
+    (receipt,) = webhook(receiver).send([sent])
 
     (got,) = receiver.received
     assert receipt.status == 204
@@ -50,7 +50,7 @@ def test_send_takes_every_2xx_as_taken(receiver: Receiver, status: int) -> None:
     """Any success is a success."""
     receiver.answers.append(raw(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status))
 
-    assert webhook(receiver).send(action()).status == status
+    assert webhook(receiver).send([action()])[0].status == status
 
 
 @pytest.mark.parametrize("status", [300, 302, 307, 408, 425, 429, 500, 502, 503, 504, 599])
@@ -64,12 +64,22 @@ def test_send_asks_for_another_try(receiver: Receiver, status: int) -> None:
     assert len(receiver.received) == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 413, 422, 451, 499])
+@pytest.mark.parametrize("status", [400, 409, 413, 422, 451, 499])
 def test_send_gives_up_on_a_refusal(receiver: Receiver, status: int) -> None:
     """The receiver said no to this action: it is final, and says why."""
     error = failure(receiver, answer(status, Retry_After="5"))
 
     assert error.permanent
+    assert str(status) in error.reason
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 410])
+def test_send_stops_where_nothing_more_is_wanted(receiver: Receiver, status: int) -> None:
+    """The receiver said no to everything: no action is at fault, and none is given up."""
+    error = failure(receiver, answer(status))
+
+    assert error.stops
+    assert not error.permanent
     assert str(status) in error.reason
 
 
@@ -136,7 +146,7 @@ def test_send_is_not_held_by_a_body_that_never_ends(receiver: Receiver) -> None:
         raw(OK + b"Content-Length: 1000\r\n\r\n", *[b"x"] * 40, pause_seconds=0.1)
     )
 
-    assert webhook(receiver, timeout_seconds=0.5).send(action()).status == 200
+    assert webhook(receiver, timeout_seconds=0.5).send([action()])[0].status == 200
     assert time.monotonic() - begun < 2.0
 
 
@@ -154,7 +164,7 @@ def test_send_takes_the_status_whatever_the_body(receiver: Receiver, script: Ans
     """An action that was taken is not sent again because the answer's body is odd or endless."""
     receiver.answers.append(script)
 
-    assert webhook(receiver).send(action()).status == 200
+    assert webhook(receiver).send([action()])[0].status == 200
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,7 @@ def test_send_says_that_nobody_listens() -> None:
         url = gone.url
 
     with pytest.raises(DeliveryError, match="cannot connect") as caught:
-        Webhook(url, SECRET, allow_private=True).send(action())
+        Webhook(url, SECRET, allow_private=True).send([action()])
 
     assert not caught.value.reached
 
@@ -195,7 +205,7 @@ def test_send_gives_up_on_a_tls_handshake_that_stalls() -> None:
         start = time.monotonic()
 
         with pytest.raises(DeliveryError, match="no answer within"):
-            hook.send(action())
+            hook.send([action()])
 
     assert time.monotonic() - start < 1.5
 

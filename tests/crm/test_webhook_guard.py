@@ -32,7 +32,7 @@ def test_send_ignores_proxies_of_the_environment(
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    assert webhook(receiver).send(action()).status == 204
+    assert webhook(receiver).send([action()])[0].status == 204
 
 
 def lead(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
@@ -56,7 +56,7 @@ def test_send_connects_to_the_address_it_checked(monkeypatch: pytest.MonkeyPatch
     with receiving() as checked, receiving(address=("127.0.0.2", checked.server_port)) as other:
         url = f"http://receiver.test:{checked.server_port}/hook"
 
-        Webhook(url, SECRET, allow_private=True).send(action())
+        Webhook(url, SECRET, allow_private=True).send([action()])
 
     assert asked == ["receiver.test"]
     assert [got.headers["host"] for got in checked.received] == [url[7:-5]]
@@ -70,7 +70,7 @@ def test_send_refuses_a_name_that_leads_inside(monkeypatch: pytest.MonkeyPatch) 
         hook = Webhook(f"https://receiver.test:{inside.server_port}/", SECRET)
 
         with pytest.raises(DeliveryError, match="private address"):
-            hook.send(action())
+            hook.send([action()])
 
     assert inside.received == []
 
@@ -81,7 +81,7 @@ def test_send_tries_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> 
     with receiving() as receiver:
         hook = Webhook(f"http://receiver.test:{receiver.server_port}/", SECRET, allow_private=True)
 
-        assert hook.send(action()).status == 204
+        assert hook.send([action()])[0].status == 204
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +121,10 @@ def test_send_checks_the_certificate_against_the_name(
         right, wrong = (Webhook(url, SECRET, allow_private=True, tls=trusting) for url in urls)
         stranger = Webhook(urls[0], SECRET, allow_private=True)
 
-        assert right.send(action()).status == 204
+        assert right.send([action()])[0].status == 204
         for hook in (wrong, stranger):
             with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
-                hook.send(action())
+                hook.send([action()])
 
     assert len(receiver.received) == 1
 
@@ -170,7 +170,7 @@ def test_webhook_shows_neither_secret_nor_path(caplog: pytest.LogCaptureFixture)
         receiver.answers.append(answer(500))
         hook = Webhook(f"{receiver.url}/t0ken?key=t0ken", SECRET, allow_private=True)
         with pytest.raises(DeliveryError) as caught:
-            hook.send(action())
+            hook.send([action()])
 
     shown = f"{hook!r} {hook} {hook.name} {caught.value} {caught.value!r} {caplog.text}"
     assert "t0ken" not in shown

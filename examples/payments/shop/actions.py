@@ -28,9 +28,15 @@ RULES = [
 
 
 @functools.cache
+def outbox() -> Outbox:
+    """Return the outbox in the site's own database."""
+    return Outbox(settings.DATABASE)
+
+
+@functools.cache
 def actions() -> Actions:
     """Return the rules on the site's outbox."""
-    return Actions(Outbox(settings.DATABASE), RULES)
+    return Actions(outbox(), RULES)
 
 
 @contextlib.contextmanager
@@ -50,4 +56,4 @@ def start_delivery() -> Delivery | None:
     desk = Webhook(
         settings.PAYMENTS_WEBHOOK_URL, settings.PAYMENTS_WEBHOOK_SECRET, allow_private=True
     )
-    return Delivery(actions().outbox, {DESTINATION: desk}, poll_seconds=0.2).start()
+    return Delivery(outbox(), {DESTINATION: desk}, poll_seconds=0.2).start()

@@ -9,25 +9,37 @@ import time
 from typing import TYPE_CHECKING
 
 from mlembed_crm.errors import DeliveryError
+from mlembed_crm.outboxes import MAX_RETRY_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 _RETRIED = {408, 425, 429}
 _REDIRECTS = range(300, 400)
 _REFUSALS = range(400, 500)
+_FAILURES = range(500, 600)
+_STOPS = {
+    401: "it refuses the credentials, or the signature",
+    403: "its credentials do not allow this",
+    410: "it wants no more of this",
+}
+_NOWHERE = {
+    404: "there is nothing at this address",
+    405: "there is nothing at this address that takes a POST",
+}
 _MAX_DIGITS = 12
 
 
-def require_accepted(status: int, headers: Mapping[str, str]) -> None:
+def require_accepted(status: int, headers: Mapping[str, str], *, one_address: bool = False) -> None:
     """Return if *status* says that the action was taken.
 
     Args:
-        status: 2xx is taken; 408, 425, 429 and what is neither 2xx nor 4xx is tried again; every
-            other 4xx is final.
+        status: 2xx is taken; 401, 403 and 410 stop the destination; 408, 425, 429 and what is
+            neither 2xx nor 4xx is tried again; every other 4xx is final.
         headers: Of the answer; `Retry-After` is honoured.
+        one_address: Whether everything goes to the same address, so that 404 and 405 are about
+            that and stop the destination as well.
 
     Raises:
         DeliveryError: If it was not taken. The body is not shown: it may repeat the record.
@@ -39,10 +51,17 @@ def require_accepted(status: int, headers: Mapping[str, str]) -> None:
     except ValueError:
         reason = f"HTTP {status}"
     if status in _REDIRECTS:
-        raise DeliveryError(f"{reason}: redirects are not followed; give the final URL")
+        raise DeliveryError(
+            f"{reason}: redirects are not followed; give the final URL", status=status
+        )
+    stops = _STOPS | _NOWHERE if one_address else _STOPS
+    if status in stops:
+        raise DeliveryError(f"{reason}: {stops[status]}", status=status, stops=True)
     if status in _REFUSALS and status not in _RETRIED:
-        raise DeliveryError(reason, permanent=True)
-    raise DeliveryError(reason, retry_after=retry_after(headers.get("retry-after"), time.time()))
+        raise DeliveryError(reason, permanent=True, status=status)
+    pause_seconds = retry_after(headers.get("retry-after"), time.time())
+    unknown = status in _FAILURES and status != http.HTTPStatus.SERVICE_UNAVAILABLE
+    raise DeliveryError(reason, retry_after=pause_seconds, status=status, unknown=unknown)
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -61,11 +80,17 @@ def retry_after(value: str | None, now: float) -> float | None:
     if value.isascii() and value.isdecimal():
         seconds = float(value) if len(value) <= _MAX_DIGITS else MAX_RETRY_AFTER_SECONDS
     else:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+        date = http_date(value)
+        if date is None:
             return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=dt.UTC)
         seconds = date.timestamp() - now
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def http_date(text: str) -> dt.datetime | None:
+    """Return the time that a header such as `Date` tells; None if it is malformed or empty."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)

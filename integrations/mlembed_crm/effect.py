@@ -1,0 +1,207 @@
+"""Tell what actions brought: how it went for whom they were sent, and for whom they were held back.
+
+Who is held back is drawn from the key alone, so both groups are alike but for the action, and the
+difference of their outcomes is what it brought. An action that was to be sent counts whether it
+arrived or not: what hinders a delivery may also bear on the outcome. Each entity counts once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mlembed_crm.action import Action
+
+_Z_95 = 1.959963984540054
+_LEAST = 30  # below, the normal approximation of a mean's interval is not to be trusted
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The entities that were treated alike.
+
+    Attributes:
+        n_actions: Actions that were for them, sent or held back.
+        n_sent: Of them, those that arrived.
+        n_entities: How many they are.
+        n_outcomes: Of them, those whose outcome is known.
+        mean: Mean of their outcomes, the share that is true where outcomes are; None without any.
+        low: Lower end of its 95 % interval; None where it cannot be told.
+        high: Upper end.
+    """
+
+    n_actions: int
+    n_sent: int
+    n_entities: int
+    n_outcomes: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one rule brought.
+
+    Attributes:
+        rule: Its name.
+        treated: Whom its actions were for.
+        control: Who was held back.
+        uplift: Mean outcome of the former less that of the latter; None where one is not known.
+        low: Lower end of its 95 % interval; None where it cannot be told.
+        high: Upper end.
+        verdict: `higher`, `lower`, `open` (the interval holds 0) or `insufficient`.
+        kind: `share` where outcomes are true or false, `mean` where they are numbers.
+    """
+
+    rule: str
+    treated: Group
+    control: Group
+    uplift: float | None
+    low: float | None
+    high: float | None
+    verdict: Literal["higher", "lower", "open", "insufficient"]
+    kind: Literal["share", "mean"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it in plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+def effects(
+    actions: Iterable[Action], outcome_of: Callable[[Action], bool | float | None]
+) -> tuple[Effect, ...]:
+    """Return what each rule brought, in the order of their names.
+
+    The interval of a share is Wilson's score interval, that of the difference of two shares
+    Newcombe's hybrid of both (Newcombe, Statistics in Medicine 17, 1998, method 10). That of a mean,
+    and of the difference of two, is the normal one with unequal variances, from 30 outcomes on.
+
+    Args:
+        actions: All there are; those of which only the memory is left are passed over.
+        outcome_of: The outcome of an action's entity, None where it is not known.
+    """
+    by_rule: dict[str, tuple[list[Action], list[Action]]] = {}
+    for action in actions:
+        if action.state != "remembered":
+            by_rule.setdefault(action.rule, ([], []))[action.state == "held"].append(action)
+    return tuple(_effect(rule, *by_rule[rule], outcome_of=outcome_of) for rule in sorted(by_rule))
+
+
+def lookup(
+    by_prediction: Mapping[str, bool | float], by_key: Mapping[str, bool | float]
+) -> Callable[[Action], bool | float | None]:
+    """Return what finds the outcome of an action: by its prediction's id, else by its key."""
+
+    def outcome_of(action: Action) -> bool | float | None:
+        found = by_prediction.get(action.prediction_id)
+        return by_key.get(action.key or "") if found is None else found
+
+    return outcome_of
+
+
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval of a share (Wilson, JASA 22, 1927)."""
+    share, square = successes / n, _Z_95**2
+    middle = share + square / (2 * n)
+    half = _Z_95 * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    whole = 1 + square / n
+    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+
+
+def _effect(
+    rule: str,
+    treated: list[Action],
+    held: list[Action],
+    *,
+    outcome_of: Callable[[Action], bool | float | None],
+) -> Effect:
+    found = [_outcomes(some, outcome_of) for some in (treated, held)]
+    values = [[value for value in some.values() if value is not None] for some in found]
+    is_share = all(isinstance(value, bool) for some in values for value in some)
+    ends = [(_share if is_share else _mean)(some) for some in values]
+    groups = [
+        Group(
+            n_actions=len(some),
+            n_sent=sum(action.state == "sent" for action in some),
+            n_entities=len(outcomes),
+            n_outcomes=len(known),
+            mean=mean,
+            low=low,
+            high=high,
+        )
+        for some, outcomes, known, (mean, low, high) in zip(
+            (treated, held), found, values, ends, strict=True
+        )
+    ]
+    uplift, low, high = _difference(*groups, is_share=is_share)
+    return Effect(
+        rule=rule,
+        treated=groups[0],
+        control=groups[1],
+        uplift=uplift,
+        low=low,
+        high=high,
+        verdict=_verdict(low, high),
+        kind="share" if is_share else "mean",
+    )
+
+
+def _outcomes(
+    actions: Sequence[Action], outcome_of: Callable[[Action], bool | float | None]
+) -> dict[str, bool | float | None]:
+    """Return the outcome of each entity, of its first action that has one."""
+    found: dict[str, bool | float | None] = {}
+    for action in sorted(actions, key=lambda each: each.created):
+        entity = action.key or action.id
+        if found.get(entity) is None:
+            found[entity] = outcome_of(action)
+    return found
+
+
+Ends = tuple[float | None, float | None, float | None]
+
+
+def _share(values: Sequence[float]) -> Ends:
+    if not values:
+        return None, None, None
+    return sum(values) / len(values), *wilson(sum(values), len(values))
+
+
+def _mean(values: Sequence[float]) -> Ends:
+    if not values:
+        return None, None, None
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < _LEAST:
+        return mean, None, None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = _Z_95 * math.sqrt(variance / n)
+    return mean, mean - half, mean + half
+
+
+def _difference(treated: Group, control: Group, *, is_share: bool) -> Ends:
+    if treated.mean is None or control.mean is None:
+        return None, None, None
+    uplift = treated.mean - control.mean
+    if treated.low is None or treated.high is None or control.low is None or control.high is None:
+        return uplift, None, None
+    below = math.hypot(treated.mean - treated.low, control.high - control.mean)
+    above = math.hypot(treated.high - treated.mean, control.mean - control.low)
+    if not is_share:
+        return uplift, uplift - below, uplift + above
+    return uplift, max(-1.0, uplift - below), min(1.0, uplift + above)
+
+
+def _verdict(
+    low: float | None, high: float | None
+) -> Literal["higher", "lower", "open", "insufficient"]:
+    if low is None or high is None:
+        return "insufficient"
+    if low > 0:
+        return "higher"
+    return "lower" if high < 0 else "open"
