@@ -1,7 +1,7 @@
-"""The Django app: it registers the system checks, and does nothing else.
+"""The Django app: it registers system checks, a signal and the at-fork hook, and does nothing else.
 
 `ready` runs in every command, in both processes of the autoreloader and in the parent of prefork
-workers, so it must not load a model or start a thread.
+workers, so it must not load a model, import what a setting names or start a thread.
 """
 
 from __future__ import annotations
@@ -20,5 +20,6 @@ class MlembedConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        importlib.import_module("mlembed_django.checks")
+        """Register them, by importing the modules that do."""
+        for name in ("mlembed.forking", "mlembed_django.conf", "mlembed_django.checks"):
+            importlib.import_module(name)

@@ -1,6 +1,7 @@
 """Put a declared model to work once, as a server would at its first prediction.
 
-It goes the whole way: resolve, fetch, verify every byte, load the graph, replay the golden rows.
+It goes the whole way: resolve, fetch, verify every byte, hold the record's mapping against the
+columns, load the graph, replay the golden rows.
 Nothing is logged and no thread is left behind, so a trial can run beside the live site.
 """
 
@@ -11,16 +12,20 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlembed.bundle.golden import read_golden
-from mlembed.errors import MlembedError
+from django.core.exceptions import ImproperlyConfigured
+
+from mlembed.errors import MlembedError, SettingsError
+from mlembed_django.conf import mapping_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlembed.bundle.manifest import Manifest
     from mlembed.registry import BundleSource
     from mlembed.serving.loading import Served
     from mlembed.settings import Settings
     from mlembed_django.declaration import Declared
+    from mlembed_django.instances import InstanceMapping
 
 _TIMED = 200
 
@@ -64,7 +69,8 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
         target = registry.resolve(declared.ref)
         trial = dataclasses.replace(trial, version=target.version, bundle=target.bundle_id)
         bundle = registry.fetch(target)
-        served = _bring(bundle, settings)
+        require_record(declared, bundle.manifest)
+        served = _bring(bundle, declared, settings)
         loaded = time.perf_counter() - start
         if bundle.manifest.inputs:
             from mlembed.bundle.calls import read_calls
@@ -75,6 +81,8 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
                 load_seconds=loaded,
                 predict_microseconds=served.run_seconds * 1e6,
             )
+        from mlembed.bundle.golden import read_golden
+
         records = read_golden(bundle).records
         return dataclasses.replace(
             trial,
@@ -87,10 +95,39 @@ def try_model(declared: Declared, registry: BundleSource, settings: Settings) ->
         return dataclasses.replace(trial, state=state, error=str(error))
 
 
-def _bring(bundle: Any, settings: Settings) -> Served:
+def _misfit(mapping: InstanceMapping[Any], manifest: Manifest) -> str:
+    """Tell how the records of *mapping* differ from what a bundle takes; empty where they do not."""
+    wanted, given = {column.name for column in manifest.columns}, set(mapping.sources)
+    parts = [
+        f"{what} {', '.join(sorted(names))}"
+        for what, names in (("lacks", wanted - given), ("also gives", given - wanted))
+        if names
+    ]
+    return " and ".join(parts)
+
+
+def require_record(declared: Declared, manifest: Manifest) -> None:
+    """See that the declared mapping, if there is one, gives exactly what a bundle takes.
+
+    Raises:
+        SettingsError: If it does not, or is none.
+    """
+    try:
+        mapping = mapping_of(declared)
+    except ImproperlyConfigured as error:
+        raise SettingsError(str(error)) from error
+    how = _misfit(mapping, manifest) if mapping is not None and manifest.columns else ""
+    if how:
+        raise SettingsError(
+            f"{declared.record} {how}, and {manifest.title} takes exactly its columns; change the "
+            "mapping, or declare the version that it was made for"
+        )
+
+
+def _bring(bundle: Any, declared: Declared, settings: Settings) -> Served:
     from mlembed.serving.loading import Serving, serve
 
-    return serve(bundle, Serving(settings))
+    return serve(bundle, Serving(declared.settings(settings)))
 
 
 def _median_microseconds(served: Served, records: Sequence[Mapping[str, Any]]) -> float:

@@ -1,7 +1,7 @@
 """Measure what mlembed promises of its speed, on this machine.
 
     python -m tests.benchmarks [calls] [batches] [lowering] [start] [registry] [trouble] [soak]
-        [data] [tables] [others] [--short] [--json]
+        [data] [tables] [others] [hosts] [querysets] [load] [actions] [--short] [--json]
 
 All of them by default, ten minutes; the comparison with MLflow needs `pip install -e '.[bench]'`.
 The exit code is 1 where a number is missed.
@@ -12,10 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .actions import actions
 from .calls import batches, calls
 from .data import data
+from .hosts import hosts
+from .load import load
 from .lowering import lowering
 from .others import others
+from .querysets import querysets
 from .registry import registry
 from .report import show
 from .soak import soak
@@ -23,7 +27,22 @@ from .start import start
 from .tables import tables
 from .trouble import trouble
 
-RUNS = (calls, batches, lowering, start, registry, trouble, soak, data, tables, others)
+RUNS = (
+    calls,
+    batches,
+    lowering,
+    start,
+    registry,
+    trouble,
+    soak,
+    data,
+    tables,
+    others,
+    hosts,
+    querysets,
+    load,
+    actions,
+)
 ALL = {run.__name__: run for run in RUNS}
 
 

@@ -15,7 +15,8 @@ from bundles import RECORD
 from mlembed.errors import NotFoundError
 from mlembed.settings import Settings, default_settings
 from mlembed_django.conf import UndeclaredModelError, get_model, site
-from mlembed_django.declaration import _TYPES, read_declaration
+from mlembed_django.declaration import read_declaration
+from mlembed_django.declaration.library import _TYPES
 
 if TYPE_CHECKING:
     from mlembed.serving.model import Model

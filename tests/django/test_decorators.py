@@ -13,6 +13,7 @@ from django.views import View
 
 from bundles import RECORD
 from mlembed.errors import DeclarationError, SchemaError
+from mlembed.testing import capture_predictions
 from mlembed_django.decorators import predicts
 
 if TYPE_CHECKING:
@@ -85,7 +86,27 @@ class AsyncAnswers(View):
         return answer(request, name, prediction)
 
 
+@predicts("toy", record=customer, key=named)
+class Decorated(View):
+    """A class-based view that is decorated as it stands."""
+
+    def get(self, request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+        """Describe the prediction."""
+        return answer(request, name, prediction)
+
+
+@predicts("toy", record=acustomer, key=anamed)
+class AsyncDecorated(View):
+    """A class-based view of coroutines that is decorated as it stands."""
+
+    async def get(self, request: Any, name: str, prediction: Prediction | None) -> HttpResponse:
+        """Describe the prediction."""
+        return answer(request, name, prediction)
+
+
 VIEWS = {
+    "decorated class": Decorated.as_view(),
+    "decorated async class": AsyncDecorated.as_view(),
     "function": predicts("toy", record=customer, key=named)(answer),
     "async function": predicts("toy", record=customer, key=named)(aanswer),
     "async function and record": predicts("toy", record=acustomer, key=anamed)(aanswer),
@@ -177,3 +198,56 @@ def test_predicts_refuses_coroutines_on_a_plain_view(serving: Serving, arguments
 
     with serving(view), pytest.raises(DeclarationError, match="@predicts on 'answer'"):
         Client().get("/ada")
+
+
+@predicts("toy", key=lambda name: name)
+def toy_of(name: str) -> dict[str, Any] | None:
+    """Return the record of a customer; None where there is none."""
+    return None if name == "nobody" else RECORD
+
+
+@predicts("toy", key=lambda name: name)
+async def atoy_of(name: str) -> dict[str, Any] | None:
+    """Return the record of a customer, from a coroutine."""
+    return None if name == "nobody" else RECORD
+
+
+def test_a_function_that_gives_a_record_gives_the_prediction() -> None:
+    """Outside of a request a decorated function returns what the site's model says."""
+    made = toy_of("ada")
+
+    assert (made.version, made.key) == ("1.0.0", "ada")
+    assert toy_of("nobody") is None
+
+
+async def test_a_coroutine_that_gives_a_record_gives_the_prediction() -> None:
+    """A decorated coroutine function is awaited for the same."""
+    made = await atoy_of("ada")
+
+    assert (made.version, made.key) == ("1.0.0", "ada")
+    assert await atoy_of("nobody") is None
+
+
+def test_a_function_beside_its_record_gets_the_prediction() -> None:
+    """A function that is no view is handed the prediction, as a view is."""
+
+    @predicts("toy", record=lambda _: RECORD, key=lambda name: name)
+    def call(name: str, prediction: Prediction) -> str:
+        return f"{name}: {prediction.key}"
+
+    assert call("ada") == "ada: ada"
+
+
+def test_a_view_class_needs_a_record() -> None:
+    """A class cannot return a record, so leaving it out is refused where it stands."""
+    with pytest.raises(DeclarationError, match="record="):
+        predicts("toy")(Answers)
+
+
+def test_options_asks_no_model(serving: Serving) -> None:
+    """What a view class answers to OPTIONS by itself needs no record and no model."""
+    with serving(Decorated.as_view()), capture_predictions() as made:
+        response = Client().options("/ada")
+
+    assert response.status_code == 200
+    assert made == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import AsyncClient, AsyncRequestFactory, Client, override_settings
@@ -15,6 +17,7 @@ from django.test import AsyncClient, AsyncRequestFactory, Client, override_setti
 from bundles import RECORD, toy_table
 from mlembed.testing import capture_predictions, override_model
 from mlembed_django.conf import UndeclaredModelError, get_model
+from mlembed_django.context import current
 from mlembed_django.middleware import PredictionMiddleware
 
 if TYPE_CHECKING:
@@ -242,3 +245,194 @@ def test_the_library_s_test_helpers_work_in_a_site(serving: Serving) -> None:
         ("toy", "override", 0.9),
         ("gone", "", 0.25),
     ]
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("view", [score, ascore])
+def test_server_timing_names_the_predictions(
+    serving: Serving, declared: dict[str, Any], view: Any
+) -> None:
+    """Where the site asks for it a response says which predictions it is made of."""
+    with (
+        serving(view),
+        override_settings(MLEMBED={**declared, "SERVER_TIMING": True}),
+        capture_predictions() as made,
+    ):
+        header = Client().get("/").headers["Server-Timing"]
+
+    ids = re.findall(r'(\w+);dur=[0-9.]+;desc="([0-9a-f-]{36})"', header)
+    assert ids == [(p.model, p.id) for p in made]
+
+
+@pytest.mark.usefixtures("declared")
+def test_server_timing_is_silent_unless_asked_for(serving: Serving) -> None:
+    """Ids of predictions leave the site only where it says so."""
+    with serving(score):
+        response = Client().get("/")
+
+    assert "Server-Timing" not in response.headers
+
+
+@pytest.mark.usefixtures("declared")
+def test_server_timing_keeps_what_a_view_said(serving: Serving, declared: dict[str, Any]) -> None:
+    """The header of a view's own stays in front."""
+
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse(
+            request.predictions["toy"].predict(RECORD).id, headers={"Server-Timing": "db;dur=5"}
+        )
+
+    with serving(view), override_settings(MLEMBED={**declared, "SERVER_TIMING": True}):
+        response = Client().get("/")
+
+    assert response.headers["Server-Timing"].startswith("db;dur=5, toy;dur=")
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"X-Request-ID": "order-7:a"}, True),
+        ({"X-Request-ID": 'a" onload='}, False),
+        ({"X-Request-ID": "a" * 200}, False),
+        ({}, False),
+    ],
+)
+def test_a_request_has_one_id(serving: Serving, headers: dict[str, str], *, kept: bool) -> None:
+    """A good id of the proxy is kept, any other replaced, and it stays the same."""
+
+    def view(request: Any) -> HttpResponse:
+        context = request.predictions.context
+        return JsonResponse({"ids": [context.id, context.id]})
+
+    with serving(view):
+        first, second = Client().get("/", headers=headers).json()["ids"]
+
+    assert first == second
+    assert (first == headers.get("X-Request-ID")) is kept
+    assert re.fullmatch(r"[A-Za-z0-9._:/+=-]{1,128}", first)
+
+
+def test_a_request_knows_its_trace(serving: Serving) -> None:
+    """The trace of a W3C header is told, and anything else is no trace."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse(request.predictions.context.trace)
+
+    with serving(view):
+        good = Client().get("/", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        bad = Client().get("/", headers={"traceparent": f"00-{'0' * 32}-b7ad6b7169203331-01"})
+
+    assert (good.content.decode(), bad.content.decode()) == (trace, "")
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_user_is_known_by_a_hash_and_only_if_loaded(serving: Serving) -> None:
+    """Asking who it was makes no query, and the answer is not the user's key."""
+
+    def view(request: Any) -> HttpResponse:
+        before = request.predictions.context.user
+        request._cached_user = User(pk=4711)
+        return JsonResponse({"users": [before, request.predictions.context.user]})
+
+    with serving(view):
+        before, after = Client().get("/").json()["users"]
+
+    assert before == ""
+    assert re.fullmatch("[0-9a-f]{64}", after)
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_user_that_an_async_view_loaded_is_known(serving: Serving) -> None:
+    """`await request.auser()` keeps the user elsewhere than `request.user` does."""
+
+    async def view(request: Any) -> HttpResponse:
+        request._acached_user = User(pk=4711)
+        return JsonResponse({"user": request.predictions.context.user})
+
+    with override_settings(SECRET_KEY=b"as bytes, which Django takes, too"), serving(view):
+        told = Client().get("/").json()["user"]
+
+    assert re.fullmatch("[0-9a-f]{64}", told)
+
+
+@pytest.mark.usefixtures("declared")
+def test_the_context_ends_with_its_request(serving: Serving) -> None:
+    """Code behind a view finds the request's context, and finds none afterwards."""
+    found = []
+
+    def view(request: Any) -> HttpResponse:
+        found.append(current.get() is request.predictions.context)
+        return HttpResponse()
+
+    with serving(view):
+        Client().get("/")
+
+    assert found == [True]
+    assert current.get() is None
+
+
+@pytest.mark.usefixtures("declared")
+async def test_a_cancelled_request_leaves_nothing_behind(serving: Serving) -> None:
+    """A request that is cancelled while it predicts ends its context, and the model goes on."""
+    reached = asyncio.Event()
+
+    async def view(request: Any) -> HttpResponse:
+        await request.predictions["toy"].apredict(RECORD)
+        reached.set()
+        await asyncio.sleep(60)
+        return HttpResponse()
+
+    handler = ASGIHandler.__new__(ASGIHandler)
+    with serving(view):
+        handler.load_middleware(is_async=True)
+        task = asyncio.ensure_future(handler.get_response_async(AsyncRequestFactory().get("/")))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert current.get() is None
+    assert (await get_model("toy").apredict(RECORD)).reason == "ok"
+
+
+@pytest.mark.parametrize("load", ["lazy", "worker_start"])
+def test_worker_start_loads_before_the_first_request(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, load: str
+) -> None:
+    """A server that builds the middleware loads the models declared so, and no others."""
+    monkeypatch.delattr("django.core.mail.outbox")  # as outside of a test run
+    models = {"toy": {"REF": "toy@champion", "LOAD": load}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        PredictionMiddleware(lambda _: HttpResponse())
+
+        state = get_model("toy").state
+
+    assert state == ("READY" if load == "worker_start" else "NOT_READY")
+
+
+def test_a_model_that_cannot_load_at_start_stops_no_server(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The site serves what it can; the log names the model and why."""
+    monkeypatch.delattr("django.core.mail.outbox")
+    models = {"gone": {"REF": "gone@champion", "LOAD": "worker_start"}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        PredictionMiddleware(lambda _: HttpResponse())
+
+    assert "gone is not loaded at the start" in caplog.text
+
+
+def test_a_malformed_setting_stops_no_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A setting that cannot be read is told in the log, and the site is built all the same."""
+    monkeypatch.delattr("django.core.mail.outbox")
+    models = {"toy": {"REF": "toy@champion", "LOAD": "worker_start", "LODA": 1}}
+
+    with override_settings(MLEMBED={"MODELS": models}):
+        PredictionMiddleware(lambda _: HttpResponse())
+
+    assert "unknown key 'LODA'" in caplog.text

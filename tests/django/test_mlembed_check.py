@@ -11,12 +11,15 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from bundles import toy_bundle
+from mlembed_django.instances import from_instance
 from tensorgraphs import pixels_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.registry.file import FileRegistry
+
+SHORT: Any = from_instance("store.Customer", ["age", "member", "name"], member="newsletter")
 
 
 def run(*arguments: str) -> tuple[str, str]:
@@ -142,3 +145,64 @@ def test_check_names_an_undeclared_model() -> None:
     _, error = run("toys")
 
     assert "declares no model 'toys'. Did you mean 'toy'?" in error
+
+
+def test_check_holds_the_mapping_against_the_columns(declared: dict[str, Any]) -> None:
+    """A mapping that does not give what the version takes cannot serve, and the difference is told."""
+    models = {"toy": {"REF": "toy", "RECORD": f"{__name__}.SHORT"}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        out, error = run("--json")
+
+    (toy,) = json.loads(out)["models"]
+    assert (toy["state"], toy["version"]) == ("fails", "1.0.0")
+    assert "lacks income, plan, seen, town, visits and also gives name" in toy["error"]
+    assert error != ""
+
+
+RULES: list[Any] = []
+
+
+@pytest.mark.usefixtures("databases")
+def test_check_finds_the_tables_and_destinations_in_order(declared: dict[str, Any]) -> None:
+    """A site that keeps and acts is as good as its tables and destinations."""
+    desk = {
+        "ADAPTER": "mlembed_crm.destinations.webhook.Webhook",
+        "URL": "https://desk.example/hook",
+        "SECRET": "env:NOT_SET_AT_ALL",
+    }
+    setting = {**declared, "MODELS": {"toy": "toy"}, "DATABASE": {}, "ACTIONS": f"{__name__}.RULES"}
+    with override_settings(MLEMBED=setting):
+        _, good = run()
+    with override_settings(MLEMBED={**setting, "DESTINATIONS": {"desk": desk}}):
+        out, error = run("--json")
+
+    assert good == ""
+    assert json.loads(out)["ok"] is False
+    assert json.loads(out)["problems"] == [error]
+    assert "MLEMBED['DESTINATIONS']['desk']['SECRET'] names the variable NOT_SET_AT_ALL" in error
+
+
+@pytest.mark.usefixtures("databases")
+def test_check_tells_of_missing_migrations(declared: dict[str, Any]) -> None:
+    """Where a migration was not applied, the command that applies it is named."""
+    call_command("migrate", "mlembed", "zero", verbosity=0)
+    try:
+        with override_settings(MLEMBED={**declared, "MODELS": {"toy": "toy"}, "DATABASE": {}}):
+            _, error = run()
+    finally:
+        call_command("migrate", "mlembed", verbosity=0)
+
+    assert error.endswith("Run: manage.py migrate mlembed")
+
+
+def test_check_tells_of_a_record_that_cannot_be_imported(declared: dict[str, Any]) -> None:
+    """A mapping that is not there is what keeps its model from serving."""
+    models = {"toy": {"REF": "toy", "RECORD": f"{__name__}.NOTHING"}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        out, _ = run("--json")
+
+    (toy,) = json.loads(out)["models"]
+    assert toy["state"] == "fails"
+    assert "MLEMBED['MODELS']['toy']['RECORD'] cannot be imported" in toy["error"]

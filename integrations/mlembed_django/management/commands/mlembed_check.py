@@ -1,7 +1,8 @@
 """`manage.py mlembed_check`: show that every declared model can serve on this machine.
 
-Run it in a deployment before traffic arrives: it exits with 1 unless every model serves, and says
-of those that do not whether a fallback answers for them.
+Run it in a deployment before traffic arrives. Exit status: 0 where every model serves, and the tables
+and destinations that the site asks for are there; else 1, and it is said of a model that does not
+serve whether a fallback answers for it.
 """
 
 from __future__ import annotations
@@ -11,23 +12,32 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from mlembed.errors import SettingsError
 from mlembed.registry import open_source
-from mlembed_django.conf import site
+from mlembed_django.delivering import destinations_of
+from mlembed_django.management.asked import (
+    SiteCommand,
+    chosen,
+    require_near,
+    require_tables,
+    the_site,
+)
 from mlembed_django.trial import try_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from django.core.management.base import CommandParser
 
+    from mlembed_django.declaration import Declaration
     from mlembed_django.trial import Trial
 
 _HEADER = ("MODEL", "REFERENCE", "STATE", "VERSION", "GOLDEN ROWS", "LOADED IN", "PREDICTS IN")
 
 
-class Command(BaseCommand):
+class Command(SiteCommand):
     """Resolve, fetch, verify and try each model."""
 
     help = (
@@ -46,28 +56,28 @@ class Command(BaseCommand):
         Raises:
             CommandError: If a model cannot serve, or the setting is malformed.
         """
-        try:
-            declaration = site().declaration
-            chosen = [site().declared(name) for name in options["names"] or declaration.models]
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
-        settings = declaration.settings
+        declared = chosen(options["names"])
+        settings = the_site().declaration.settings
+        require_near(settings.registry)
         registry = open_source(settings.registry, settings)
-        trials = [try_model(declared, registry, settings) for declared in chosen]
-        print_trials = self._print_json if options["json"] else self._print_table
-        print_trials(settings.registry, trials)
+        trials = [try_model(each, registry, settings) for each in declared]
+        problems = list(_problems(the_site().declaration))
         bad = [trial for trial in trials if trial.state != "serves"]
+        if options["json"]:
+            models = [dataclasses.asdict(trial) for trial in trials]
+            report = {"registry": settings.registry, "models": models, "problems": problems}
+            self.stdout.write(json.dumps({"ok": not bad and not problems, **report}))
+        else:
+            self._print_table(settings.registry, trials)
         if bad:
             answered = sum(trial.state == "fallback" for trial in bad)
-            raise CommandError(
+            problems.insert(
+                0,
                 f"{len(bad)} of {len(trials)} models cannot serve; "
-                f"{answered} of them answer with a fallback"
+                f"{answered} of them answer with a fallback",
             )
-
-    def _print_json(self, registry: str, trials: Sequence[Trial]) -> None:
-        models = [dataclasses.asdict(trial) for trial in trials]
-        ok = all(trial.state == "serves" for trial in trials)
-        self.stdout.write(json.dumps({"ok": ok, "registry": registry, "models": models}))
+        if problems:
+            raise CommandError("\n".join(problems))
 
     def _print_table(self, registry: str, trials: Sequence[Trial]) -> None:
         rows = [_HEADER, *map(_row, trials)]
@@ -79,6 +89,22 @@ class Command(BaseCommand):
         for trial in trials:
             if trial.error:
                 self.stdout.write(f"{trial.name}: {trial.error}")
+
+
+def _problems(declaration: Declaration) -> Iterator[str]:
+    """Yield what else than a model keeps the site from doing what its setting asks."""
+    places = {declaration.outbox.using} if declaration.actions else set()
+    if declaration.database is not None:
+        places.add(declaration.database.using)
+    for using in sorted(places):
+        try:
+            require_tables(using)
+        except CommandError as error:
+            yield str(error)
+    try:
+        destinations_of(declaration.destinations)
+    except (ImproperlyConfigured, SettingsError) as error:
+        yield str(error)
 
 
 def _row(trial: Trial) -> tuple[str, ...]:

@@ -1,0 +1,3 @@
+"""The back office's commands."""
+
+from __future__ import annotations

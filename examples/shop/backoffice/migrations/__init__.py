@@ -1,0 +1,3 @@
+"""The back office's migrations."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The back office's template tags."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The tables of `mlembed_django`."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tags of the admin's templates."""
+
+from __future__ import annotations

@@ -1,0 +1,330 @@
+"""Write rows later, on one thread a process, in bulk, and account for all of them.
+
+No answer waits for the database, and a batch only for room while it keeps up: what it does not take
+is tried again, what finds no room while it is down is dropped and counted. The thread begins with
+the first row, never at a fork or an import.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import contextlib
+import itertools
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import DataError, Error, IntegrityError, close_old_connections, connections
+
+from mlembed import forking
+from mlembed.telemetry.notices import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from django.db.models import Model
+
+MAX_BYTES = 16 * 1024 * 1024
+ROWS = 500
+_FLUSH_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+_MAX_DOUBLINGS = 32  # far beyond that pause, and within a float
+_EXIT_SECONDS = 2.0
+_ROOM_SECONDS, _LOOK_SECONDS = 5.0, 0.01
+_LATER = "rows are not written yet"
+_REFUSED = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
+_MISSING = ("no such table", "no such column", "has no column", "does not exist")
+
+
+class Waiting(NamedTuple):
+    """Rows that are to be written.
+
+    Attributes:
+        n_bytes: What they hold in memory, about.
+        n_rows: How many they are.
+        make: Makes them, on the writer's thread.
+    """
+
+    n_bytes: int
+    n_rows: int
+    make: Callable[[], Iterable[Model]]
+
+
+_NOTHING = Waiting(0, 0, tuple)
+
+
+class Writer:
+    """The queue of one database, and the thread that empties it.
+
+    Args:
+        using: Alias of the database.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self._inherited: Any = None
+        self._holder = 0
+        self._begin()
+        _writers.add(self)
+
+    def _begin(self) -> None:
+        self._queue: collections.deque[Waiting | threading.Event] = collections.deque()
+        self._making: Iterator[Model] = iter(())
+        self._made = _NOTHING
+        self._rows: list[Model] = []
+        self._flushed: list[threading.Event] = []
+        self._n_bytes = self._n_rows = 0
+        self.lost: collections.Counter[str] = collections.Counter()
+        self._told: set[str] = set()
+        # A signal's handler may predict while its thread holds them.
+        self._counting, self._starting = threading.RLock(), threading.RLock()
+        self._wake, self._ending = threading.Event(), threading.Event()
+        self._writing = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+        self._keeps_up = True
+
+    def put(self, n_bytes: int, n_rows: int, make: Callable[[], Iterable[Model]]) -> None:
+        """Take rows, to be written within about a second; drop them where there is no room."""
+        with self._counting:
+            if self._n_bytes and self._n_bytes + n_bytes > MAX_BYTES:
+                self.lose("full", n_rows, "more wait than there is room for")
+                return
+            self._n_bytes += n_bytes
+            self._n_rows += n_rows
+        self._queue.append(Waiting(n_bytes, n_rows, make))
+        if not self._is_running():
+            self._start()
+        if self._n_rows >= ROWS and not self._failures:
+            self._wake.set()
+
+    def make_room(self, n_bytes: int) -> None:
+        """Wait a moment for room, as long as the database keeps up.
+
+        A batch may be one of thousands that a job makes faster than any database writes.
+        """
+        deadline = time.monotonic() + (_ROOM_SECONDS if self._keeps_up else 0.0)
+        while self._n_bytes and self._n_bytes + n_bytes > MAX_BYTES:
+            if self._failures or not self._is_running() or time.monotonic() >= deadline:
+                self._keeps_up = False
+                return
+            self._wake.set()
+            time.sleep(_LOOK_SECONDS)
+        self._keeps_up = True
+
+    def flush(self, timeout_seconds: float = _EXIT_SECONDS) -> bool:
+        """Wait until all that was taken before this call is written; return whether it was."""
+        if not self._is_running():
+            return self._drain()
+        done = threading.Event()
+        self._queue.append(done)
+        self._wake.set()
+        return done.wait(timeout_seconds)
+
+    def close(self) -> None:
+        """Write what waits, within two seconds, and end the thread; a later row begins anew."""
+        thread = self._thread
+        if thread is None or not self._is_running():
+            self._drain()
+        else:
+            self._ending.set()
+            self._wake.set()
+            thread.join(_EXIT_SECONDS)
+        left = self._n_rows + len(self._rows)
+        if left:
+            self.lose("closed", left, "they could not be written before the end")
+            self._queue.clear()
+            self._rows, self._n_rows = [], 0
+
+    def lose(self, reason: str, n_rows: int, why: object) -> None:
+        """Count *n_rows* rows as lost, and say so the first time."""
+        self.lost[reason] += n_rows
+        self.warn(f"rows are lost ({reason})", why)
+
+    def warn(self, what: str, why: object) -> None:
+        """Tell the log, once for each *what*."""
+        if what not in self._told:
+            self._told.add(what)
+            message = "mlembed, database '%s': %s: %s; predictions go on, losses are counted"
+            tell(logging.WARNING, message, self.using, what, explained(why, self.using))
+
+    def _is_running(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._is_running():
+                self._ending.clear()
+                thread = threading.Thread(target=self._run, name="mlembed-rows", daemon=True)
+                with contextlib.suppress(RuntimeError):  # then flush or close write
+                    thread.start()
+                    self._thread = thread
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            pause = _FLUSH_SECONDS * 2.0 ** min(self._failures, _MAX_DOUBLINGS)
+            self._wake.wait(min(pause, _MAX_PAUSE_SECONDS))
+            self._wake.clear()
+            with self._writing, contextlib.suppress(Exception):  # whatever a connection raises
+                close_old_connections()
+                self._drain()
+                close_old_connections()
+                self._inherited = connections[self.using].connection  # see `forget_parent`
+        self._drain()
+        with contextlib.suppress(Exception):
+            connections.close_all()
+        self._thread = None
+
+    def _drain(self) -> bool:
+        """Write all that waits; return False where the database did not take it."""
+        with self._writing:
+            try:
+                while self._take():
+                    self._write()
+                    self._settle()
+            except Exception as error:  # noqa: BLE001  it stays in hand, whatever failed
+                self._failures += 1
+                self.warn(_LATER, error)
+                return False
+        self._failures = 0
+        self._told.discard(_LATER)
+        return True
+
+    def _take(self) -> bool:
+        """Fill the rows in hand; return whether there is anything to do."""
+        while len(self._rows) < ROWS and not self._flushed:
+            before = len(self._rows)
+            try:
+                self._rows.extend(itertools.islice(self._making, ROWS - before))
+                self._count(len(self._rows) - before)
+            except Exception as error:  # noqa: BLE001  one odd row must not hold up the others
+                self._count(len(self._rows) - before)
+                self._making = iter(())
+                self.lose("row", self._made.n_rows, error)
+            if len(self._rows) > before:
+                continue
+            self._count(self._made.n_rows)
+            with self._counting:
+                self._n_bytes -= self._made.n_bytes
+            self._made = _NOTHING
+            if not self._queue:
+                break
+            item = self._queue.popleft()
+            if isinstance(item, threading.Event):
+                self._flushed.append(item)
+            else:
+                self._made, self._making = item, _made_by(item)
+        return bool(self._rows or self._flushed)
+
+    def _count(self, n_rows: int) -> None:
+        """Count *n_rows* of the item at hand as no longer waiting."""
+        n_rows = min(n_rows, self._made.n_rows)
+        self._made = self._made._replace(n_rows=self._made.n_rows - n_rows)
+        with self._counting:
+            self._n_rows -= n_rows
+
+    def _write(self) -> None:
+        by_model: dict[type[Model], list[Model]] = {}
+        for row in self._rows:
+            by_model.setdefault(type(row), []).append(row)
+        for rows in by_model.values():
+            try:
+                insert(rows, self.using)
+            except _REFUSED:
+                self._write_each(rows)
+            done = {id(row) for row in rows}
+            self._rows = [row for row in self._rows if id(row) not in done]
+
+    def _write_each(self, rows: list[Model]) -> None:
+        for row in rows:
+            try:
+                insert([row], self.using)
+            except _REFUSED as error:
+                self.lose("refused", 1, error)
+
+    def _settle(self) -> None:
+        flushed, self._flushed = self._flushed, []
+        for event in flushed:
+            event.set()
+
+    def hold_still(self) -> None:
+        """Let nothing be written until `go_on`, so that no fork tears a statement in two.
+
+        What a driver has locked at that moment would stay locked in the child for good.
+        """
+        if self._writing.acquire(timeout=_EXIT_SECONDS):
+            self._holder = threading.get_ident()
+
+    def go_on(self) -> None:
+        """End `hold_still`."""
+        if self._holder == threading.get_ident():
+            self._holder = 0
+            self._writing.release()
+
+    def forget_parent(self) -> None:
+        """Begin anew in a forked child: what waits is the parent's to write."""
+        _kept.append(self._inherited)
+        self._holder = 0
+        self._begin()
+
+
+def insert(rows: Iterable[Model], using: str) -> None:
+    """Insert *rows*, all of one model, at once; those that are there already stay as they are."""
+    given = list(rows)
+    if given:
+        kept = type(given[0])._default_manager  # noqa: SLF001  whatever the site calls it
+        kept.using(using).bulk_create(given, ignore_conflicts=True)
+
+
+def explained(why: object, using: str) -> str:
+    """Say why a database failed, without a value of a row, and what to do."""
+    if not isinstance(why, Exception):
+        return str(why)
+    first = str(why).partition("\n")[0]
+    if any(sign in first for sign in _MISSING):
+        return f"its tables are not there; run manage.py migrate mlembed --database {using}"
+    # Only what says nothing of a row: a refused value would be quoted.
+    shown = isinstance(why, Error) and not isinstance(why, (DataError, IntegrityError))
+    return f"{type(why).__name__}: {first}" if shown else type(why).__name__
+
+
+def _made_by(item: Waiting) -> Iterator[Any]:
+    yield from item.make()
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+# Closing a connection in a child ends it for the parent: what was inherited is kept for good.
+_kept: list[Any] = []
+
+
+def _close_all() -> None:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for writer in list(_writers):
+        if time.monotonic() < deadline:
+            writer.close()
+
+
+def _before_fork() -> None:
+    for writer in list(_writers):
+        writer.hold_still()
+
+
+def _after_in_parent() -> None:
+    for writer in list(_writers):
+        writer.go_on()
+
+
+def _after_in_child() -> None:
+    for writer in list(_writers):
+        writer.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent)
+atexit.register(_close_all)
+forking.in_child(_after_in_child)
