@@ -35,10 +35,18 @@ def main() -> None:
         listen()
     try:
         code = run()
+        _pass_over(ours=ours)
     except KeyboardInterrupt:
+        _pass_over(ours=ours)
         sys.stderr.write("interrupted\n")
         code = _INTERRUPTED
     sys.exit(code)
+
+
+def _pass_over(*, ours: bool) -> None:
+    """Let no Ctrl-C change what has ended: Python would show where its own exit was interrupted."""
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

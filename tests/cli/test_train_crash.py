@@ -280,6 +280,28 @@ def test_train_interrupted_where_a_library_swallows_it(folder: Path) -> None:
     assert not (folder / "out.mlb").exists()
 
 
+LATE = """
+    import signal, sys
+    from mlembed.__main__ import main
+
+    sys.argv = ["mlembed", *sys.argv[1:]]
+    try:
+        main()
+    finally:
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_train_interrupted_after_its_end(folder: Path) -> None:
+    """Ctrl-C while Python ends changes nothing of what was done, and shows nobody a traceback."""
+    with start_script(LATE, *COMMAND, cwd=folder, environment=ALONE, measured=False) as process:
+        _, told = process.communicate(timeout=240)
+
+    assert process.returncode == 0
+    assert "judge and pack" in told.splitlines()[-1]
+    assert is_published(folder)
+
+
 FULL = """
     import resource, signal, sys
     import mlembed.cli.app, mlembed.training.run, fcntl, getpass

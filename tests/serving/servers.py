@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,14 @@ def ask(port: int) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
     return answer
+
+
+def are_idle(stats: Path) -> bool:
+    """Tell whether no worker of uWSGI has a request, by the socket where it tells its numbers."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(stats))
+        told = b"".join(iter(lambda: asking.recv(65536), b""))
+    return all(worker["status"] == "idle" for worker in json.loads(told)["workers"])
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:

@@ -15,7 +15,7 @@ from mlembed.monitoring.log import read_log
 from registry.authority import Authority
 from registry.site import Site
 from serving.logs import events, wait_until
-from serving.servers import GUNICORN, ROOT, UVICORN, UWSGI, ask, end, port_of, server
+from serving.servers import GUNICORN, ROOT, UVICORN, UWSGI, are_idle, ask, end, port_of, server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +75,11 @@ def test_preloaded_workers_serve_follow_and_exit(
             site = stack.enter_context(Site(registry.root, authority.context()))
             environment["TOY_REGISTRY"] = site.url
             environment["TOY_CA_FILE"] = str(authority.ca_file)
-        process = stack.enter_context(server(folder, *PRELOADED[name], **environment))
+        stats = ("--stats", str(folder / "stats")) if name.startswith("uwsgi") else ()
+        process = stack.enter_context(server(folder, *PRELOADED[name], *stats, **environment))
         answers = followed(port_of(process), registry)
+        if stats:  # a worker that it ends in a request skips Python's exit
+            wait_until(lambda: are_idle(folder / "stats"), "the end of the last request")
         code = end(process)
 
     ids = [answer["id"] for answer in answers]
