@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlembed.declaring import run_file
 from mlembed.errors import DeclarationError
@@ -12,6 +13,9 @@ from mlembed_crm.delivery import Delivery
 from mlembed_crm.hook import Actions
 from mlembed_crm.outbox import Outbox
 from mlembed_crm.outcomes import Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 T = TypeVar("T")
 
@@ -61,7 +65,7 @@ class Declared:
         Raises:
             DeclarationError: If there is none.
         """
-        found = list({id(one): one for one in self._all(Outcomes)}.values())
+        found = self._all(Outcomes)
         if not found:
             raise DeclarationError(f"{self._where} declares no Outcomes(...)")
         return found
@@ -69,22 +73,17 @@ class Declared:
     @property
     def outbox(self) -> Outbox:
         """The outbox that they share."""
-        users: list[Delivery | Actions] = [*self._all(Delivery), *self._all(Actions)]
-        for outbox in (*self._all(Outbox), *(user.outbox for user in users)):
-            if isinstance(outbox, Outbox):
-                return outbox
+        for outbox in self._outboxes():
+            return outbox
         raise DeclarationError(f"{self._where} declares no Outbox(...)")
 
     @property
     def new_outboxes(self) -> list[Outbox]:
         """The outboxes that were not there before."""
-        users: list[Delivery | Actions] = [*self._all(Delivery), *self._all(Actions)]
-        every = [*self._all(Outbox), *(user.outbox for user in users)]
-        found = {id(one): one for one in every if isinstance(one, Outbox) and one.is_new}
-        return list(found.values())
+        return [outbox for outbox in self._outboxes() if outbox.is_new]
 
     def _one(self, kind: type[T]) -> T:
-        found = list({id(one): one for one in self._all(kind)}.values())
+        found = self._all(kind)
         if len(found) != 1:
             count = "several" if found else "no"
             raise DeclarationError(
@@ -93,12 +92,19 @@ class Declared:
             )
         return found[0]
 
+    def _outboxes(self) -> list[Outbox]:
+        users: list[Delivery | Actions] = [*self._all(Delivery), *self._all(Actions)]
+        return _each(Outbox, (*self._all(Outbox), *(user.outbox for user in users)))
+
     def _all(self, kind: type[T]) -> list[T]:
-        found = []
-        for value in self._found.values():
-            several = value if isinstance(value, (list, tuple)) else (value,)
-            found += [one for one in several if isinstance(one, kind)]
-        return found
+        values = self._found.values()
+        several = (value if isinstance(value, (list, tuple)) else (value,) for value in values)
+        return _each(kind, itertools.chain.from_iterable(several))
+
+
+def _each(kind: type[T], values: Iterable[Any]) -> list[T]:
+    """Return those of *values* that are of a kind, each once."""
+    return list({id(one): one for one in values if isinstance(one, kind)}.values())
 
 
 def _is_sqlite(path: Path) -> bool:

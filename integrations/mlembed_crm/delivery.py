@@ -45,6 +45,9 @@ class Delivered:
     def __add__(self, other: Delivered) -> Delivered:
         return Delivered(self.sent + other.sent, self.failed + other.failed, self.dead + other.dead)
 
+    def __str__(self) -> str:
+        return f"{self.sent} sent, {self.failed} to be tried again, {self.dead} given up"
+
 
 class Delivery:
     """Delivers the actions of *outbox* to *destinations*.

@@ -61,6 +61,11 @@ class DeliveryError(MlembedError, OSError):
         self.stops = stops
         self.unknown = unknown
 
+    @property
+    def ends_all(self) -> bool:
+        """Whether it is of no use to call again now."""
+        return self.stops or self.retry_after is not None or not self.reached
+
     def __str__(self) -> str:
         return self.reason
 

@@ -13,14 +13,13 @@ from mlembed_crm.outboxes import MAX_RETRY_AFTER_SECONDS, Attempt
 
 if TYPE_CHECKING:
     from mlembed_crm.action import Action
-    from mlembed_crm.destinations import Destination, Receipt
+    from mlembed_crm.destinations import Destination
     from mlembed_crm.outboxes import Deliverable
     from mlembed_crm.sending import Answered
 
 _LOG = logging.getLogger("mlembed")
 _MAX_EXPONENT = 30
 _STOP_SECONDS = 3600.0
-_SAME_SECONDS = 1.0
 _LOOK = "it may have arrived, look there first"
 
 
@@ -83,9 +82,7 @@ class Fates:
         self._outbox = outbox
         self._retries = retries
         self._remedies = remedies
-        self._warned: tuple[object, ...] = ()
-        self._paused: dict[str, float] = {}
-        self._told: dict[str, float] = {}
+        self._told: tuple[object, ...] = ()
 
     def spent(self, destination: Destination, action: Action) -> str:
         """Return why *action* may not be sent any more; empty where it may."""
@@ -114,7 +111,7 @@ class Fates:
         """Return what is to become of an *action* that was not taken."""
         now = self._outbox.now()
         if error.stops:
-            self._stop_sending(action.destination, error, now)
+            self._stop_sending(action, error, now)
             return given_back(action, now, error.reason, tried=True)
         if error.permanent:
             return self.buried(action, error.reason)
@@ -123,37 +120,39 @@ class Fates:
         if error.retry_after is not None:
             # To be told to wait says nothing about the action: it does not count.
             wait = min(error.retry_after, MAX_RETRY_AFTER_SECONDS)
-            self._leave_alone(action.destination, now + wait, error.reason)
+            self._leave_alone(action, now + wait, error)
             return given_back(action, now + wait, error.reason, tried=True)
         age = now - action.queued
         if action.attempts >= self._retries.attempts or age >= self._retries.age_seconds:
             tried = f"{action.attempts} attempts in {age:.0f} s"
             return self.buried(action, f"{error.reason}, after {tried}")
         pause = self._retries.pause_seconds(max(1, action.attempts))
-        told = action.destination, error.reason, action.lease
-        # One answer to a batch is one warning, of its first action.
         _LOG.log(
-            logging.DEBUG if told == self._warned else logging.WARNING,
+            logging.WARNING if self._is_first(action, error) else logging.DEBUG,
             "action %s of rule '%s' not taken by '%s': %s; next attempt in %.0f s",
             *(action.id, action.rule, action.destination, error.reason, pause),
         )
-        self._warned = told
         return Attempt(action=action, result="failed", detail=error.reason, retry_at=now + pause)
 
-    def _leave_alone(self, name: str, until: float, reason: str) -> None:
-        """Let nobody send to a destination for a while; one answer to a batch says so once."""
-        if until > self._paused.get(name, 0.0) + _SAME_SECONDS:
-            self._paused[name] = until
-            self._outbox.pause(name, until, reason)
+    def _is_first(self, action: Action, error: DeliveryError) -> bool:
+        """Tell whether *action* is the first of its batch of which this is said; one answer is."""
+        before, self._told = self._told, (action.destination, action.lease, error.reason)
+        return self._told != before
+
+    def _leave_alone(self, action: Action, until: float, error: DeliveryError) -> None:
+        """Let nobody send to a destination for a while."""
+        name = action.destination
+        if self._is_first(action, error):
+            self._outbox.pause(name, until, error.reason)
             _LOG.warning(
                 "destination '%s' is left alone for %.0f s: %s",
-                *(name, until - self._outbox.now(), reason),
+                *(name, until - self._outbox.now(), error.reason),
             )
 
-    def _stop_sending(self, name: str, error: DeliveryError, now: float) -> None:
-        self._outbox.pause(name, now + _STOP_SECONDS, error.reason)
-        if not 0 <= now - self._told.get(name, -_STOP_SECONDS) < _STOP_SECONDS:
-            self._told[name] = now
+    def _stop_sending(self, action: Action, error: DeliveryError, now: float) -> None:
+        name = action.destination
+        if self._is_first(action, error):
+            self._outbox.pause(name, now + _STOP_SECONDS, error.reason)
             _LOG.error(
                 "destination '%s' is stopped for %.0f s: %s. Nothing is lost; mend it, and send at "
                 "once with: %s",
@@ -168,13 +167,6 @@ class Fates:
             self._remedies.redeliver.format(id=action.id),
         )
         return Attempt(action=action, result="dead", detail=reason, tried=tried)
-
-
-def ends_run(answer: Receipt | DeliveryError) -> bool:
-    """Tell whether it is of no use to send more to whoever answered so, in this run."""
-    return isinstance(answer, DeliveryError) and (
-        not answer.reached or answer.stops or answer.retry_after is not None
-    )
 
 
 def given_back(

@@ -6,7 +6,6 @@ because its rule does not remember it either, the next prediction past the thres
 
 from __future__ import annotations
 
-import heapq
 import logging
 import math
 from typing import TYPE_CHECKING, cast
@@ -169,8 +168,7 @@ class Actions:
                 elif whole and rule.when.acts(prediction.score):
                     runs.setdefault(rule.name, []).append(prediction)
         for rule in self.rules:
-            seen = runs.get(rule.name, ())
-            best = heapq.nlargest(rule.when.k, seen, key=lambda prediction: prediction.score)
+            best = rule.best(runs.get(rule.name, ()))
             queued += [self._apply(rule, prediction, queue) for prediction in best]
         return tuple(action for action in queued if action is not None)
 

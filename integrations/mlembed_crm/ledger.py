@@ -46,11 +46,12 @@ class Ledger:
     def list(
         self,
         state: State | None = None,
-        limit: int = 100,
+        limit: int | None = 100,
         destinations: Collection[str] | None = None,
     ) -> tuple[Action, ...]:
         """Return the oldest *limit* actions: all, those in *state*, those of *destinations*."""
-        values = {"state": state, "limit": limit, "destinations": _listed(destinations)}
+        most = -1 if limit is None else limit
+        values = {"state": state, "limit": most, "destinations": _listed(destinations)}
         with self._database.read() as cursor:
             return actions_of(cursor.execute(LISTED, values))
 

@@ -46,7 +46,7 @@ def verdict(
 
     Args:
         rule: Of any condition; a `top` acts on what reaches its bound, and a run chooses of that.
-        score: The prediction's.
+        score: The prediction's, finite.
         label: The prediction's.
         moment: When it was made, Unix time.
         memory: What the rule remembers of the entity; None for one that it has not met.
@@ -56,8 +56,6 @@ def verdict(
         for nothing at all, an empty text.
     """
     when = rule.when
-    if score != score:  # noqa: PLR0124  no number
-        return ""
     # A cooldown that a clock which ran ahead has made absurd counts as over.
     quiet = memory is not None and moment < memory.quiet_until <= moment + rule.cooldown_seconds
     if when.kind == "label":

@@ -71,8 +71,9 @@ class Observer:
             action = attempt.action
             named = {"mlembed.destination": self._name, "mlembed.rule": action.rule}
             self._actions.add(1, {**named, "mlembed.result": attempt.result})
-        for seconds in {(attempt.started, attempt.seconds) for attempt in attempts}:
-            self._calls.record(seconds[1], {"mlembed.destination": self._name})
+        calls = {(attempt.started, attempt.seconds) for attempt in attempts if attempt.tried}
+        for _, seconds in calls:
+            self._calls.record(seconds, {"mlembed.destination": self._name})
 
     def _found(self) -> bool:
         if self._tracer is None and "opentelemetry" in sys.modules:

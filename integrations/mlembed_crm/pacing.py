@@ -42,4 +42,7 @@ class Pace:
 
     def left(self) -> float:
         """Return the seconds until the next call may begin, as far as is known."""
-        return max(0.0, self._next - time.monotonic())
+        with self._lock:
+            if self._running:  # which ends nobody knows when, and a pause follows it
+                return self._pause_seconds
+            return max(0.0, self._next - time.monotonic())

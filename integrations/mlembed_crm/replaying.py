@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from mlembed.serving.prediction import Answered, Prediction
+from mlembed.serving.prediction import Answered, NamedPrediction
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed.monitoring.log import LoggedOutcome, PredictionLog
+    from mlembed.serving.prediction import Prediction
 
 
 def logged(
@@ -44,9 +45,7 @@ def predictions_of(log: PredictionLog) -> Iterator[Prediction]:
         reason, score = str(log.reason[row]), float(log.score[row])
         source = Answered(log.model, str(log.version[row]), _Decided(label, reason))
         call = (source, int(log.time_ns[row]), 0, 0, score, reason, "", log.keys[row])
-        prediction = _Logged(call)
-        prediction.name = str(log.ids[row])
-        yield prediction
+        yield NamedPrediction(call, str(log.ids[row]))
 
 
 def outcomes_of(
@@ -63,7 +62,7 @@ def outcomes_of(
         for outcome in log.outcomes:
             place, name = (0, outcome.prediction_id) if outcome.prediction_id else (1, outcome.key)
             before = last[place].get(name)
-            if before is None or _rank(outcome) >= _rank(before):
+            if before is None or outcome.rank >= before.rank:
                 last[place][name] = outcome
     by_prediction, by_key = (
         {
@@ -85,19 +84,6 @@ class _Decided:
 
     def __call__(self, _score: float, /) -> tuple[bool | str | None, str]:
         return self.label, self.reason
-
-
-class _Logged(Prediction):
-    __slots__ = ("name",)
-    name: str
-
-    @property
-    def id(self) -> str:
-        return self.name
-
-
-def _rank(outcome: LoggedOutcome) -> tuple[int, int]:
-    return outcome.revision, outcome.moment_ns
 
 
 def _measured(value: object, positive: str) -> bool | float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from mlembed_crm.fates import ends_run, given_back
+from mlembed_crm.errors import DeliveryError
+from mlembed_crm.fates import given_back
 from mlembed_crm.quiet import quiet_until
 from mlembed_crm.sending import send
 
@@ -108,7 +109,8 @@ class Round:
 
     def _fate(self, one: Answered, since: float) -> Attempt:
         del self._left[one.action.id]
-        self.goes_on = self.goes_on and not ends_run(one.answer)
+        if isinstance(one.answer, DeliveryError) and one.answer.ends_all:
+            self.goes_on = False
         return self._fates.of(self._destination, one, one.started + since)
 
     def _settle(self, attempts: list[Attempt], *, told: bool = False) -> None:

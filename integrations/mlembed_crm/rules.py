@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import heapq
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +16,7 @@ from mlembed_crm.trace import current_trace
 from mlembed_crm.upsert import Upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mlembed.serving.prediction import Prediction
 
@@ -106,6 +107,10 @@ class Rule:
             return False
         digest = hashlib.sha256(f"{self.name}\x00{key}".encode(errors="surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") < self.control * _SHARES
+
+    def best(self, predictions: Iterable[Prediction]) -> list[Prediction]:
+        """Return the predictions of a run that a `top` acts on, the highest score first."""
+        return heapq.nlargest(self.when.k, predictions, key=lambda prediction: prediction.score)
 
     def action(self, prediction: Prediction) -> Action:
         """Return the action that *prediction* causes; whatever the payload raises is raised."""

@@ -7,7 +7,6 @@ caller's transaction usable.
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import itertools
 import logging
 from typing import TYPE_CHECKING, Any
@@ -64,22 +63,19 @@ class SiteActions(Actions):
                 else:
                     self._apply_rows(rule, rows)
             except Exception:  # noqa: BLE001  the host's answers must not depend on an action
-                self.failed += 1
-                tell(
-                    *(logging.ERROR, "rule '%s': actions on a batch are not queued", rule.name),
-                    traceback=True,
-                )
+                self._fail(rule, "a batch")
 
     def _rank(self, rule: Rule, rows: BatchRows) -> None:
         """Keep the best of *rows* for the run that is open, or let them act at once."""
-        reached = np.flatnonzero(np.asarray(rule.when.acts(rows.scores)))  # type: ignore[arg-type]
+        acts = np.asarray(rule.when.acts(rows.scores))  # type: ignore[arg-type]  # one for each
+        reached = np.flatnonzero(acts & np.isfinite(rows.scores))
         best = reached[np.argsort(-rows.scores[reached], kind="stable")[: rule.when.k]].tolist()
         run = open_run.get()
         if run is None:
             self._apply_places(rule, rows, best)
         else:
             seen = [*run.get(rule.name, ()), *(rows.prediction(place) for place in best)]
-            run[rule.name] = heapq.nlargest(rule.when.k, seen, key=lambda each: each.score)
+            run[rule.name] = rule.best(seen)
 
     def finish_run(self, best: Mapping[str, Sequence[Prediction]]) -> None:
         """Act on the best of a whole run, by the rule's name; log and count what cannot be queued."""
@@ -88,23 +84,21 @@ class SiteActions(Actions):
                 try:
                     self._apply(rule, prediction, self.outbox)
                 except Exception:  # noqa: BLE001  idem
-                    self.failed += 1
-                    told = "rule '%s': its action on the best of a run is not queued"
-                    tell(logging.ERROR, told, rule.name, traceback=True)
+                    self._fail(rule, "the best of a run")
 
     def _apply(self, rule: Rule, prediction: Prediction, queue: Queue) -> Action | None:
         with self.outbox.savepoint():
             return super()._apply(rule, prediction, queue)
 
     def _apply_rows(self, rule: Rule, rows: BatchRows) -> None:
+        numbers = np.isfinite(rows.scores)
         if rule.when.kind == "label":
-            numbers = np.isfinite(rows.scores)
             labels = enumerate(rows.labels)
             places = [place for place, label in labels if label is not None and numbers[place]]
         else:
             acts = np.asarray(rule.when.acts(rows.scores))  # type: ignore[arg-type]  # one for each
             rearms = np.asarray(rule.when.rearms(rows.scores))  # type: ignore[arg-type]  # idem
-            places = np.flatnonzero(acts | rearms).tolist()
+            places = np.flatnonzero((acts | rearms) & numbers).tolist()
         self._apply_places(rule, rows, places)
 
     def _apply_places(self, rule: Rule, rows: BatchRows, places: Sequence[int]) -> None:
@@ -121,9 +115,10 @@ class SiteActions(Actions):
             self._queue_all(rule, rows, places, [Step(place, "act") for place in places], {})
             return
         names = {memory_id(rule.name, rows.key_of(place) or "") for place in places}
-        plan = planned(rule, rows, places, self._recalled(rule, names))
+        before = self._recalled(rule, names)
+        plan = planned(rule, rows, places, before)
         self.outbox.renew_all(plan.renewed)
-        self._queue_all(rule, rows, places, plan.steps, plan.before)
+        self._queue_all(rule, rows, places, plan.steps, before)
 
     def _recalled(self, rule: Rule, names: Collection[str]) -> dict[str, Memory]:
         """Return what *rule* remembers of *names*, by as few queries as there can be."""
@@ -171,7 +166,8 @@ class SiteActions(Actions):
             try:
                 with transaction.atomic(self.outbox.using):
                     self._release(released)
-                    self._insert([row for _, row in made])
+                    rows_of = Delivery.objects.using(self.outbox.using)
+                    rows_of.bulk_create([row for _, row in made])
                 self._count([action for action, _ in made])
             except IntegrityError:  # another process was faster with one of them
                 self._one_by_one(rule, rows, places, some[0].place)
@@ -189,22 +185,22 @@ class SiteActions(Actions):
             try:
                 self._apply(rule, rows.prediction(place), self.outbox)
             except Exception:  # noqa: BLE001  one row costs no other its action
-                self.failed += 1
-                told = "rule '%s': its action on row %s of a batch is not queued"
-                tell(logging.ERROR, told, rule.name, place, traceback=True)
+                self._fail(rule, f"row {place} of a batch")
 
     def _count(self, queued: Sequence[Action]) -> None:
         self.held += sum(action.state == "held" for action in queued)
         self.queued += sum(action.state == "pending" for action in queued)
 
+    def _fail(self, rule: Rule, what: str) -> None:
+        """Count what could not be queued, and log the error that is being handled."""
+        self.failed += 1
+        told = "rule '%s': its action on %s is not queued"
+        tell(logging.ERROR, told, rule.name, what, traceback=True)
+
     def _release(self, ids: Sequence[str]) -> None:
         """Let older actions no longer be what their rule remembers."""
         if ids:
             Delivery.objects.using(self.outbox.using).filter(uuid__in=ids).update(memory=None)
-
-    def _insert(self, rows: Sequence[Any]) -> None:
-        if rows:
-            type(rows[0])._default_manager.using(self.outbox.using).bulk_create(rows)  # noqa: SLF001
 
     def _made(self, rule: Rule, rows: BatchRows, steps: Sequence[Step]) -> list[Made]:
         """Return the actions of *steps*; what the host's payload fails on is left out."""
@@ -220,16 +216,7 @@ class SiteActions(Actions):
                 with self.outbox.savepoint():
                     made = self._make(rule, rows, step)
             except Exception:  # noqa: BLE001  one row costs no other its action
-                self.failed += 1
-                tell(
-                    logging.ERROR,
-                    *(
-                        "rule '%s': its action on row %s of a batch is not queued",
-                        rule.name,
-                        step.place,
-                    ),
-                    traceback=True,
-                )
+                self._fail(rule, f"row {step.place} of a batch")
             else:
                 yield made
 

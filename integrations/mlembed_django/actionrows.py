@@ -13,7 +13,7 @@ from mlembed_crm.action import Action, State, payload_text
 from mlembed_crm.errors import OutboxError
 from mlembed_crm.memory import Memory, memory_id
 from mlembed_crm.outboxes import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS
-from mlembed_django.models import NAME_LENGTH, Delivery, DestinationState
+from mlembed_django.models import NAME_LENGTH, Delivery
 from mlembed_django.rows import fitted, is_odd
 
 if TYPE_CHECKING:
@@ -175,11 +175,3 @@ def _obsolete(using: str, now: float) -> QuerySet[Delivery]:
     newer = every.filter(later, slot=OuterRef("slot"), state__in=("pending", "sent"))
     waiting = every.filter(slot__gt="", state="pending").exclude(is_held(now))
     return waiting.filter(Exists(newer)).order_by()
-
-
-def paused(using: str, now: float) -> set[str]:
-    """Return the destinations that are to be left alone now."""
-    pauses = DestinationState.objects.using(using).filter(
-        paused_until__gt=now, paused_until__lte=now + MAX_WAIT_SECONDS
-    )
-    return set(pauses.values_list("destination", flat=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.serving.prediction import Answered, Prediction
+from mlembed.serving.prediction import Answered, NamedPrediction
 from mlembed.telemetry.ids import uuid7
 from mlembed_django.sampling import kept_rows
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlembed.serving.batch import Batch
+    from mlembed.serving.prediction import Prediction
 
 _EVENT_ROWS = 256  # as `Batch.ids`
 _ROW_BYTES = 96
@@ -89,15 +90,5 @@ class BatchRows:
         label, reason = self.labels[place], self.reasons[place]
         source = Answered(batch.model, batch.version, lambda _: (label, reason), batch.interval)
         key, score = self.key_of(place), float(self.scores[place])
-        row = _Row((source, batch.time_ns, 0, 0, score, reason, batch.error, key))
-        row.name = "{}/{}".format(*self.event_of(place))
-        return row
-
-
-class _Row(Prediction):
-    __slots__ = ("name",)
-    name: str
-
-    @property
-    def id(self) -> str:
-        return self.name
+        call = (source, batch.time_ns, 0, 0, score, reason, batch.error, key)
+        return NamedPrediction(call, "{}/{}".format(*self.event_of(place)))

@@ -7,7 +7,6 @@ threshold yet. What the database keeps of predictions is kept as ever, where the
 from __future__ import annotations
 
 import contextlib
-import heapq
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from mlembed.telemetry.notices import tell
-from mlembed_crm.action import Action, payload_text
+from mlembed_crm.action import Action
 from mlembed_crm.hook import Actions
-from mlembed_crm.memory import Memory, memory_id
+from mlembed_crm.imagined import Imagined
 from mlembed_django.batches import BatchRows
 from mlembed_django.conf import SETTING, site
 from mlembed_django.declaration import listed
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from mlembed.serving.batch import Batch
     from mlembed.serving.prediction import Prediction
+    from mlembed_crm.memory import Memory
     from mlembed_crm.rules import Rule
     from mlembed_django.conf import Site
     from mlembed_django.live import SiteModel
@@ -43,31 +43,24 @@ class CapturedActions(list[Action]):
     def __init__(self) -> None:
         super().__init__()
         self.failed: list[tuple[str, Exception]] = []
-        self._memories: dict[str, Memory] = {}
+        self._imagined = Imagined()
 
     def enqueue(
         self, action: Action, *, memory: Memory | None = None, before: Memory | None = None
     ) -> bool:
         """Catch *action*, as an outbox would queue it."""
-        payload_text(action.payload)
-        del before  # nobody else is here to be faster
-        if any(other.id == action.id for other in self):
-            return False
-        if memory is not None:
-            self._memories[memory_id(action.rule, action.key or "")] = memory
-        if action.state != "remembered":
+        taken = self._imagined.enqueue(action, memory=memory, before=before)
+        if taken and action.state != "remembered":
             self.append(action)
-        return True
+        return taken
 
     def recall(self, rule: str, key: str) -> Memory | None:
         """Return what *rule* remembers of *key*; None where it has never acted."""
-        return self._memories.get(memory_id(rule, key))
+        return self._imagined.recall(rule, key)
 
     def renew(self, memory: Memory) -> None:
         """Replace what a rule remembers, but for what it did."""
-        for name, known in self._memories.items():
-            if known.action_id == memory.action_id:
-                self._memories[name] = memory
+        self._imagined.renew(memory)
 
 
 class Capture:
@@ -148,7 +141,7 @@ class _StandIn:
 
     def finish_run(self, best: Mapping[str, Sequence[Prediction]]) -> None:
         for name, actions in self._by_rule:
-            self._run(name, actions, best.get(name, ()))
+            self._run(name, actions, best.get(name, ()), whole=True)
 
     def _rank(self, answers: Sequence[Prediction]) -> None:
         """Let a batch be a run of its own, or part of the one that is open."""
@@ -159,26 +152,21 @@ class _StandIn:
             if rule.when.kind != "top" or not mine:
                 continue
             if run is None:
-                self._run(name, actions, mine)
+                self._run(name, actions, mine, whole=True)
             else:
                 seen = (one for one in mine if rule.when.acts(one.score))
-                every = [*run.get(name, ()), *seen]
-                run[name] = heapq.nlargest(rule.when.k, every, key=lambda one: one.score)
+                run[name] = rule.best([*run.get(name, ()), *seen])
 
-    def _run(self, name: str, actions: Actions, best: Sequence[Prediction]) -> None:
+    def _run(self, name: str, actions: Actions, some: Sequence[Prediction], *, whole: bool) -> None:
         try:
-            actions.run(best)
-        except Exception as error:  # noqa: BLE001  as in the site
+            actions.run(some, whole=whole)
+        except Exception as error:  # noqa: BLE001  the prediction stands, as in the site
             self._captured.failed.append((name, error))
             tell(logging.ERROR, "rule '%s': its action is not queued: %s", name, error)
 
     def _catch(self, prediction: Prediction) -> None:
         for name, actions in self._by_rule:
-            try:
-                actions.apply(prediction)
-            except Exception as error:  # noqa: BLE001  the prediction stands, as in the site
-                self._captured.failed.append((name, error))
-                tell(logging.ERROR, "rule '%s': its action is not queued: %s", name, error)
+            self._run(name, actions, [prediction], whole=False)
 
     @contextlib.contextmanager
     def _keeping_only(self) -> Iterator[Any]:

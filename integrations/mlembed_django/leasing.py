@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 ERROR_LENGTH = 2_000
 
 _FREE = {"lease_until": 0.0, "lease": ""}
-
-
 _WINDOW, _FEW = 4, 50  # of few that are wanted, more are looked at: some may have to wait
 
 

@@ -12,7 +12,7 @@ from django.db.models import Count
 
 from mlembed_crm.errors import OutboxError, UnknownActionError
 from mlembed_crm.outboxes import MAX_WAIT_SECONDS
-from mlembed_django.actionrows import action_of, due, paused, unblocked
+from mlembed_django.actionrows import action_of, due, unblocked
 from mlembed_django.models import NAME_LENGTH, Attempt, Cursor, Delivery, DestinationState
 from mlembed_django.queued import STATES, listed_actions
 from mlembed_django.rows import fitted
@@ -41,7 +41,7 @@ class Ledger:
     def list(
         self,
         state: str | None = None,
-        limit: int = 100,
+        limit: int | None = 100,
         destinations: Collection[str] | None = None,
     ) -> tuple[Action, ...]:
         """Return the oldest *limit* actions: all, those in *state*, those of *destinations*."""
@@ -63,7 +63,7 @@ class Ledger:
         """Return what a delivery to *destinations* would send now; leases and changes nothing."""
         with self._explained():
             now = self._clock()
-            left = sorted(set(destinations) - paused(self.using, now))
+            left = sorted(set(destinations) - self.pauses().keys())
             rows = (
                 row
                 for name in left
@@ -113,7 +113,7 @@ class Ledger:
         """Return how many actions are in each state."""
         with self._explained():
             found = self._all().order_by().values_list("state").annotate(Count("pk"))
-            return {**dict.fromkeys((*STATES, "discarded"), 0), **dict(found)}
+            return {**dict.fromkeys(STATES, 0), **dict(found)}
 
     def destinations(self) -> tuple[str, ...]:
         """Return the names of the destinations that actions wait for, sorted."""

@@ -19,7 +19,7 @@ from mlembed_crm.errors import OutboxError
 from mlembed_crm.ledger import NEVER_SENT, not_sent
 from mlembed_crm.memory import memory_id
 from mlembed_crm.outboxes import MAX_LEASE_SECONDS, MAX_RETRY_AFTER_SECONDS, MAX_WAIT_SECONDS
-from mlembed_django.actionrows import memory_of, paused, row_of
+from mlembed_django.actionrows import memory_of, row_of
 from mlembed_django.leasing import ERROR_LENGTH, hold, settle, take
 from mlembed_django.ledger import Ledger
 from mlembed_django.models import NAME_LENGTH, DestinationState
@@ -104,7 +104,7 @@ class DjangoOutbox(Ledger):
         with self._explained(), self.savepoint():
             for (seen, armed, quiet_until), ids in alike.items():
                 rows = self._all().filter(uuid__in=ids)
-                rows.update(seen=fitted(seen), armed=armed, quiet_until=quiet_until)
+                rows.update(seen=seen, armed=armed, quiet_until=quiet_until)
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -133,7 +133,7 @@ class DjangoOutbox(Ledger):
             self._renew_connection()
             now = self._clock()
             names = self.destinations() if destinations is None else destinations
-            for name in sorted(set(names) - paused(self.using, now)):
+            for name in sorted(set(names) - self.pauses().keys()):
                 if len(claimed) < limit:
                     lease = (now, now + lease_seconds)
                     claimed += take(self.using, name, limit - len(claimed), lease)

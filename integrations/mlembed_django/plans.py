@@ -37,12 +37,10 @@ class Plan:
     Attributes:
         steps: The actions, in the order of the rows.
         renewed: What it remembers otherwise of entities that it does not act for.
-        before: What it remembered so far, by `memory_id`.
     """
 
     steps: list[Step]
     renewed: list[Memory]
-    before: Mapping[str, Memory]
 
 
 def planned(
@@ -78,4 +76,4 @@ def planned(
     changed_only = [
         memory for name, memory in now.items() if name not in last and memory != before[name]
     ]
-    return Plan(steps, changed_only, before)
+    return Plan(steps, changed_only)

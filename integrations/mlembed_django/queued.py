@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
+from mlembed_crm import action
 from mlembed_django.actionrows import action_of
 from mlembed_django.models import Delivery
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from mlembed_crm.action import Action
 
-STATES = ("pending", "sent", "dead", "superseded", "held", "discarded", "remembered")
+STATES = (*action.STATES, "discarded")
 
 
 def listed_actions(

@@ -46,6 +46,11 @@ class LoggedOutcome(NamedTuple):
         """Unix time when it happened, as far as is known."""
         return self.time_ns if self.observed_ns is None else self.observed_ns
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """What of two reports about the same is higher for the one that counts."""
+        return self.revision, self.time_ns
+
 
 class Reading:
     """The rows read so far, one list a field of `PredictionLog`.

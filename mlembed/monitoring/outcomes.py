@@ -77,7 +77,7 @@ def join(log: PredictionLog) -> Joined:
             row = by_key.latest(outcome.key, outcome.moment_ns) if by_key else None
         if row is None:
             unmatched += 1
-        elif row not in kept or _rank(outcome) >= _rank(kept[row]):
+        elif row not in kept or outcome.rank >= kept[row].rank:
             kept[row] = outcome
     rows = np.array(sorted(kept), dtype=np.int64)
     found = [kept[row] for row in rows.tolist()]
@@ -137,10 +137,6 @@ def _row_of(by_id: dict[str, int], prediction_id: str) -> int | None:
     # A batch of one row is logged like a single prediction, but its id still ends in /0.
     row = by_id.get(prediction_id)
     return by_id.get(prediction_id.removesuffix("/0")) if row is None else row
-
-
-def _rank(outcome: LoggedOutcome) -> tuple[int, int]:
-    return outcome.revision, outcome.time_ns
 
 
 def _binary_label(task: Task, value: Any) -> float:

@@ -192,6 +192,33 @@ class Prediction:
         )
 
 
+class NamedPrediction(Prediction):
+    """A prediction with an id of another make: a row of a batch, or what a log holds.
+
+    Args:
+        call: What it says.
+        name: The id.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, call: Answer, name: str) -> None:
+        super().__init__(call)
+        self._name = name
+
+    @property
+    def id(self) -> str:
+        """The prediction's id; give it back to `Model.outcome`."""
+        return self._name
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._name, *rest = state
+        super().__setstate__(tuple(rest))
+
+    def _state(self) -> tuple[Any, ...]:
+        return self._name, *super()._state()
+
+
 class Answered(NamedTuple):
     """The source of a prediction that came from another process."""
 

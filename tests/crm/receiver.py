@@ -16,6 +16,7 @@ import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from crm.fakes.running import running
 from mlembed.serving.prediction import Prediction
 from mlembed.telemetry.ids import SEQUENCE
 from mlembed.telemetry.source import Source
@@ -114,14 +115,8 @@ def receiving(
     receiver = Receiver(address)
     if tls is not None:
         receiver.socket = tls.wrap_socket(receiver.socket, server_side=True)
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(receiver):
         yield receiver
-    finally:
-        receiver.shutdown()
-        thread.join()
-        receiver.server_close()
 
 
 def answer(status: int, **headers: str) -> Answer:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from crm.batching import Batches
-from crm.receiver import DESTINATION, NO_PAUSE, action, prediction
+from crm.receiver import DESTINATION, NO_PAUSE, Clock, action, prediction
 from mlembed_crm import Actions, Delivery, Outbox, Rule, every_score
 from mlembed_crm.trace import current_trace, link_to
 
@@ -96,6 +96,19 @@ def test_what_became_of_actions_is_counted(outbox: Outbox, heard: Heard) -> None
     (span,) = heard.spans.get_finished_spans()
     assert not span.status.is_ok
     assert span.status.description == "no such value"
+
+
+def test_action_that_was_not_sent_took_no_time(outbox: Outbox, clock: Clock, heard: Heard) -> None:
+    """One that is given up without a call counts as given up, and not as a call of no time."""
+    outbox.enqueue(action("a"))
+    outbox.claim(lease_seconds=60.0)  # by a delivery that dies in the middle of it
+    clock.now += 61
+
+    Delivery(outbox, {DESTINATION: Batches(idempotent=False)}).run_once()
+
+    (given_up,) = heard.points("mlembed.actions.delivered")
+    assert given_up.attributes["mlembed.result"] == "dead"
+    assert heard.points("mlembed.actions.call.duration") == []
 
 
 def test_trace_is_kept_as_the_standard_writes_it() -> None:

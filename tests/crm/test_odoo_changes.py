@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from crm.fakes.looking import look
 from crm.fakes.odoo import DATABASE, KEY, odoo
 from mlembed_crm.destinations.odoo import Odoo, changes
 from mlembed_crm.errors import DeliveryError
-from mlembed_crm.truths import Found, Truth
+from mlembed_crm.truths import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,25 +36,13 @@ def connected(server: Server) -> Odoo:
     return Odoo(server.url, DATABASE, KEY, allow_private=True)
 
 
-def look(source: Odoo, cursor: str = "", truth: Truth = TRUTH) -> tuple[list[Found], str, int]:
-    """Read to the end of a look; return the outcomes, the cursor, and how many pages it took."""
-    found: list[Found] = []
-    for pages in range(1, 100):
-        page = source.changes(truth, cursor)
-        found += page.found
-        cursor = page.cursor
-        if not page.more:
-            return found, cursor, pages
-    raise AssertionError("it goes on for ever")
-
-
 def test_changes_tells_outcomes_and_when(server: Server) -> None:
     """A lead that is won or lost is an outcome, and one that is open is none; lost ones are archived."""
     server.lead(ref="a", stage="won")
     server.lead(ref="b", stage="lost", active=False)
     server.lead(ref="c")
 
-    found, _, _ = look(connected(server))
+    found, _, _ = look(connected(server), TRUTH)
 
     assert [(one.key, one.value) for one in found] == [("a", True), ("b", False)]
     changed = server.now.replace(tzinfo=dt.UTC, microsecond=0).timestamp()
@@ -64,12 +53,12 @@ def test_next_look_gives_what_changed_since(server: Server) -> None:
     """What was read and is settled is not given again; what changes later is."""
     first = server.lead(ref="a", stage="won")
     source = connected(server)
-    _, cursor, _ = look(source)
-    assert look(source, cursor)[0] == []
+    _, cursor, _ = look(source, TRUTH)
+    assert look(source, TRUTH, cursor)[0] == []
     server.now += dt.timedelta(minutes=30)
     server.write([first], {"stage": "lost"})
 
-    found, _, _ = look(source, cursor)
+    found, _, _ = look(source, TRUTH, cursor)
 
     assert [(one.key, one.value) for one in found] == [("a", False)]
 
@@ -90,23 +79,23 @@ def test_none_is_passed_over_whatever_changed_together(
         server.leads[number]["write_date"] = server.now
         server.now += step
 
-    found, cursor, pages = look(connected(server))
+    found, cursor, pages = look(connected(server), TRUTH)
 
     assert {one.key for one in found} == {f"r{number}" for number in range(30)}
     assert len(found) <= 60
     assert pages <= 30
-    assert look(connected(server), cursor)[0] == []
+    assert look(connected(server), TRUTH, cursor)[0] == []
 
 
 def test_change_that_was_committed_late_is_given(server: Server) -> None:
     """A record that appears behind one that was read is found by the next look."""
     server.now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     server.lead(ref="a", stage="won")
-    _, cursor, _ = look(connected(server))
+    _, cursor, _ = look(connected(server), TRUTH)
     server.now -= dt.timedelta(minutes=5)
     server.lead(ref="late", stage="won")
 
-    found, _, _ = look(connected(server), cursor)
+    found, _, _ = look(connected(server), TRUTH, cursor)
 
     assert "late" in {one.key for one in found}
 
@@ -124,12 +113,12 @@ def test_next_look_begins_before_the_last_one_did(server: Server) -> None:
 
 def test_empty_system_has_a_cursor(server: Server) -> None:
     """Nothing there yet is no error, and what comes is found."""
-    found, cursor, _ = look(connected(server))
+    found, cursor, _ = look(connected(server), TRUTH)
     server.now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     server.lead(ref="a", stage="won")
 
     assert found == []
-    assert [one.key for one in look(connected(server), cursor)[0]] == ["a"]
+    assert [one.key for one in look(connected(server), TRUTH, cursor)[0]] == ["a"]
 
 
 def test_numbers_booleans_and_empty_fields(server: Server) -> None:
@@ -141,10 +130,8 @@ def test_numbers_booleans_and_empty_fields(server: Server) -> None:
     numbers = Truth(record="crm.lead", key="ref", field="probability")
     booleans = Truth(record="crm.lead", key="ref", field="hot")
 
-    assert [(one.key, one.value) for one in look(connected(server), truth=numbers)[0]] == [
-        ("a", 12.5)
-    ]
-    assert [(one.key, one.value) for one in look(connected(server), truth=booleans)[0]] == [
+    assert [(one.key, one.value) for one in look(connected(server), numbers)[0]] == [("a", 12.5)]
+    assert [(one.key, one.value) for one in look(connected(server), booleans)[0]] == [
         ("a", True),
         ("b", False),
     ]
@@ -161,7 +148,7 @@ def test_related_record_and_prediction_are_named(server: Server) -> None:
         prediction_id="ref",
     )
 
-    ((found),) = look(connected(server), truth=truth)[0]
+    ((found),) = look(connected(server), truth)[0]
 
     assert (found.key, found.prediction_id) == ("7", "p-1")
 

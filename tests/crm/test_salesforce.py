@@ -13,7 +13,9 @@ import pytest
 from crm.fakes.salesforce import (
     CLIENT,
     KEY,
+    LABEL,
     LEAD,
+    PRIVATE,
     SCORE,
     SECRET,
     VERSION,
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlembed_crm.action import Action
-
-LABEL = "ML_Label__c"
-PRIVATE = "Ada Lovelace"
 
 
 @pytest.fixture

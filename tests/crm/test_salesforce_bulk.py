@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from crm.fakes.salesforce import (
     KEY,
+    LABEL,
     LEAD,
+    PRIVATE,
     SCORE,
     VERSION,
     Organization,
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mlembed_crm.action import Action
-
-LABEL = "ML_Label__c"
-PRIVATE = "Ada Lovelace"
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from mlembed_crm import (
     score_at_least,
 )
 from mlembed_crm.destinations.credentials import Token, Tokens
+from mlembed_crm.pacing import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mlembed_crm import Action
 
 LIMIT = DeliveryError("HTTP 429", retry_after=60.0, status=429)
+BRIEF = DeliveryError("HTTP 429", retry_after=5.0, status=429)
 REFUSED = DeliveryError("HTTP 401", stops=True, status=401)
 WEEKEND = 4 * 86_400.0
 
@@ -81,6 +83,57 @@ def test_stop_holds_however_soon_it_is_resumed(outbox: Outbox) -> None:
 
     assert len(batches.calls) == 2
     assert DESTINATION in outbox.pauses()
+
+
+def test_pause_after_a_resume_is_kept_however_short(outbox: Outbox, clock: Clock) -> None:
+    """Who resumes an hour's pause, and is told to wait five seconds, does not go on at once."""
+    fill(outbox, 9)
+    batches = Batches(1, fails=[LIMIT] + [BRIEF] * 8)
+    running = Delivery(outbox, {DESTINATION: batches}, retries=NO_PAUSE)
+    running.run_once()
+
+    outbox.resume(DESTINATION)
+    for _ in range(5):
+        running.run_once()
+
+    assert len(batches.calls) == 2
+    assert outbox.pauses()[DESTINATION][0] == clock.now + 5
+
+
+@pytest.mark.parametrize("error", [LIMIT, REFUSED])
+def test_answer_to_a_batch_is_noted_once(
+    outbox: Outbox,
+    error: DeliveryError,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A batch that is told to wait writes one pause and one line, not one an action."""
+    fill(outbox, 50)
+    pauses: list[str] = []
+    pause = outbox.pause
+
+    def noted(name: str, until: float, reason: str = "") -> None:
+        pauses.append(name)
+        pause(name, until, reason)
+
+    monkeypatch.setattr(outbox, "pause", noted)
+
+    deliver(outbox, Batches(50, fails=[error]))
+
+    assert pauses == [DESTINATION]
+    assert len(caplog.records) == 1
+
+
+def test_pace_tells_how_long_to_wait_while_a_call_runs() -> None:
+    """A worker that cannot begin does not ask again and again."""
+    pace = Pace(0.5)
+
+    begun, running = (pace.begin(), pace.begin()), pace.left()
+    pace.end(called=True)
+
+    assert begun == (True, False)
+    assert running == 0.5
+    assert 0 < pace.left() <= 0.5
 
 
 def test_shorter_pause_does_not_end_a_longer(outbox: Outbox, clock: Clock) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from crm.fakes.looking import look
 from crm.tryton import tryton
 from mlembed_crm.destinations.tryton import Tryton, changes
 from mlembed_crm.destinations.tryton.values import plain
 from mlembed_crm.errors import DeliveryError
-from mlembed_crm.truths import Found, Truth
+from mlembed_crm.truths import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,18 +62,6 @@ def source(server: Server, request: pytest.FixtureRequest) -> Tryton:
     return Tryton(server.url, server.database, allow_private=True, company=server.company, **way)
 
 
-def look(source: Tryton, cursor: str = "", truth: Truth = TRUTH) -> tuple[list[Found], str, int]:
-    """Read to the end of a look; return the outcomes, the cursor, and how many pages it took."""
-    found: list[Found] = []
-    for pages in range(1, 100):
-        page = source.changes(truth, cursor)
-        found += page.found
-        cursor = page.cursor
-        if not page.more:
-            return found, cursor, pages
-    raise AssertionError("it goes on for ever")
-
-
 def read(*rows: dict[str, Any], cursor: str = "", date: bool = True) -> Any:
     """Return the page that is made of *rows*, as a server answers them."""
     stamp = {"type": "timestamp", "searchable": True}
@@ -94,11 +83,11 @@ def test_opportunity_that_was_won_is_an_outcome(server: Server, source: Tryton) 
     """What sales people do in Tryton is told by the key that was predicted for."""
     key = f"won-{uuid.uuid4().hex}"
     number = server.opportunity(key)
-    before, cursor, _ = look(source)
+    before, cursor, _ = look(source, TRUTH)
     assert key not in {one.key for one in before}
 
     server.win(number)
-    after, _, _ = look(source, cursor)
+    after, _, _ = look(source, TRUTH, cursor)
 
     (found,) = [one for one in after if one.key == key]
     assert found.value is True
@@ -115,7 +104,7 @@ def test_none_is_passed_over_that_changed_at_the_same_moment(
     server.opportunities([f"{key}-{number}" for number in range(8)], comment="never written")
     truth = Truth(record="sale.opportunity", key="reference", field="conversion_probability")
 
-    found, _, pages = look(source, truth=truth)
+    found, _, pages = look(source, truth)
 
     keys = [one.key for one in found if one.key.startswith(key)]
     assert sorted(keys) == [f"{key}-{number}" for number in range(8)]
@@ -130,7 +119,7 @@ def test_amounts_and_related_records_are_told_plainly(server: Server, source: Tr
     server.opportunity(key, amount=amount)
     truth = Truth(record="sale.opportunity", key="party", field="amount", prediction_id="reference")
 
-    found = {one.prediction_id: one for one in look(source, truth=truth)[0]}
+    found = {one.prediction_id: one for one in look(source, truth)[0]}
 
     assert found[key].value == 12.5
     assert found[key].key == str(server.party)

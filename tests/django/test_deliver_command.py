@@ -439,4 +439,7 @@ def test_once_tells_of_a_destination_that_is_left_alone() -> None:
     _, error = run("--once")
 
     assert "'risk-desk' is left alone until" in error
-    assert "HTTP 401 Unauthorized. To go on: manage.py mlembed_actions resume risk-desk" in error
+    assert (
+        "HTTP 401 Unauthorized. To go on at once: manage.py mlembed_actions resume risk-desk"
+        in error
+    )

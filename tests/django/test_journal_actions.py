@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlembed_crm.conditions import Condition
+
     Scores = Sequence[float] | NDArray[np.float64]
 
 ACTS = {"ACTIONS": "keeping.RULES"}
@@ -389,6 +391,21 @@ def test_another_that_was_faster_with_one_costs_no_other(ends: float) -> None:
     crossings = 2 if ends == HIGH else 3
     assert state()[0].count(("up", "k")) == crossings
     assert (state()[0].count(("up", "x")), actions.failed) == (1, 0)
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    "when", [rises_above(0.8), score_at_least(0.8), falls_below(0.2), every_score(), top(3)]
+)
+def test_score_that_is_no_number_is_passed_over_in_a_batch(when: Condition) -> None:
+    """As in a single answer, it causes nothing and is no failure."""
+    actions = SiteActions(DjangoOutbox(), [Rule("r", "toy", when)])
+    number = 0.1 if when.kind == "falls_below" else HIGH
+
+    actions.apply_batch(batch_rows([np.inf, number, -np.inf, np.nan], "abcd"))
+
+    assert state()[0] == [("r", "b")]
+    assert actions.failed == 0
 
 
 @pytest.mark.usefixtures("db")

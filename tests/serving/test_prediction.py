@@ -13,6 +13,8 @@ import pytest
 
 import mlembed
 from bundles import RECORD
+from mlembed.serving.prediction import Answered, NamedPrediction
+from mlembed.telemetry.ids import uuid7
 
 if TYPE_CHECKING:
     from mlembed.registry.file import FileRegistry
@@ -26,9 +28,16 @@ def predictions(registry: FileRegistry, settings: mlembed.Settings) -> tuple[Pre
     return model.predict(RECORD, key="7"), model.predict(RECORD), model.predict({})
 
 
-def test_prediction_travels(predictions: tuple[Prediction, ...]) -> None:
+@pytest.fixture
+def named() -> Prediction:
+    """Return a prediction of a batch, which is known by the batch's id and its row."""
+    source = Answered("toy", "1.0.0", lambda _: (True, "ok"))
+    return NamedPrediction((source, 1, 0, 0, 0.75, "ok", "", "7"), f"{uuid7(1, 1)}/3")
+
+
+def test_prediction_travels(predictions: tuple[Prediction, ...], named: Prediction) -> None:
     """A copy, in this process or another, is equal and has the same id."""
-    for prediction in predictions:
+    for prediction in (*predictions, named):
         for again in (
             copy.copy(prediction),
             copy.deepcopy(prediction),

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mlembed_crm.effect import Effect
     from mlembed_crm.rules import Rule
 
-_ALL = 10_000_000
-
 
 def check(declared: Declared, options: argparse.Namespace) -> int:
     """Say what is wrong with the rules; return 1 if an action would not be taken."""
@@ -81,7 +79,7 @@ def report(declared: Declared, options: argparse.Namespace) -> int:
     """Say what each rule brought, with an interval, against its control group."""
     since = _since(options)
     after = 0.0 if since is None else since.timestamp()
-    every = [action for action in declared.outbox.list(limit=_ALL) if action.created >= after]
+    every = [action for action in declared.outbox.list(limit=None) if action.created >= after]
     for name in options.rule or ():
         if name not in {action.rule for action in every}:
             raise SettingsError(f"no action of a rule '{name}' is in the outbox")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mlembed_crm.action import State
     from mlembed_crm.declared import Declared
 
-_ALL = 10_000_000
 _SHOWN: tuple[State, ...] = ("pending", "sent", "dead", "superseded", "held")
 
 
@@ -77,7 +76,7 @@ def redeliver(declared: Declared, options: argparse.Namespace) -> int:
     outbox = declared.outbox
     ids = list(options.id)
     if options.dead:
-        ids += [one.id for one in outbox.list("dead", _ALL, options.destination)]
+        ids += [one.id for one in outbox.list("dead", None, options.destination)]
     elif not ids:
         raise SettingsError("name the ids of actions, or --dead for all that were given up")
     for action_id in ids:

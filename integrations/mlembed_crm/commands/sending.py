@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlembed.errors import MlembedError, SettingsError
 from mlembed_crm.commands.looking import moment
 from mlembed_crm.commands.saying import say
 from mlembed_crm.delivery import Delivered
+from mlembed_crm.lines import shown, waiting
 
 if TYPE_CHECKING:
     import argparse
@@ -42,30 +42,19 @@ def deliver(declared: Declared, options: argparse.Namespace) -> int:
         delivery.start(options.workers)
         _until_signalled()
         delivery.close()
-        say(options, dataclasses.asdict(delivery.total), _told(delivery.total))
+        say(options, dataclasses.asdict(delivery.total), str(delivery.total))
         return 0
     with ThreadPoolExecutor(options.workers) as pool:
         runs = [pool.submit(delivery.run_once) for _ in range(options.workers)]
         done = sum((run.result() for run in runs), start=Delivered())
-    say(options, dataclasses.asdict(done), _told(done))
+    say(options, dataclasses.asdict(done), str(done))
     return 1 if done.dead or _show_paused(delivery, options) else 0
-
-
-def _told(done: Delivered) -> str:
-    return f"{done.sent} sent, {done.failed} to be tried again, {done.dead} given up"
 
 
 def _show_paused(delivery: Delivery, options: argparse.Namespace) -> bool:
     """Say for which of the destinations actions wait that are left alone; return whether any are."""
-    outbox: Any = delivery.outbox
-    waiting = set(outbox.destinations()) & delivery.destinations.keys()
-    found = {name: pause for name, pause in outbox.pauses().items() if name in waiting}
-    for name, (until, why) in found.items():
-        when = moment(until)
-        sys.stderr.write(
-            f"'{name}' is left alone until {when}, and actions wait for it: {why or 'it asked to wait'}. "
-            f"To go on at once: mlembed actions resume {options.where} {name}\n"
-        )
+    found = waiting(delivery, moment, f"mlembed actions resume {options.where} {{name}}")
+    sys.stderr.writelines(f"{line}\n" for line in found)
     return bool(found)
 
 
@@ -114,13 +103,7 @@ def _show_due(delivery: Delivery, options: argparse.Namespace) -> int:
     if not hasattr(delivery.outbox, "due"):
         raise SettingsError("--dry-run: this outbox cannot be looked at")
     for action in delivery.outbox.due(sorted(delivery.destinations)):
-        event = json.loads(action.event())
-        shown = json.dumps(event, indent=2, ensure_ascii=False)
-        say(
-            options,
-            {"destination": action.destination, "event": event},
-            f"to {action.destination}: {shown}",
-        )
+        say(options, *shown(action))
     return 0
 
 

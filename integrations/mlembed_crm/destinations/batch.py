@@ -39,13 +39,8 @@ class Batch:
     def failed(self, places: Iterable[int], error: DeliveryError) -> None:
         """Answer *error* for the actions at *places*, and halt if it ends all."""
         self.answers.update(dict.fromkeys(places, error))
-        if ends_all(error):
+        if error.ends_all:
             self.halted = error
-
-
-def ends_all(error: DeliveryError) -> bool:
-    """Tell whether it is of no use to call again now."""
-    return error.stops or error.retry_after is not None or not error.reached
 
 
 def require_time(ends: float) -> None:

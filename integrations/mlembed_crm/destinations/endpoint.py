@@ -58,6 +58,20 @@ class Answer(NamedTuple):
             ) from None
 
 
+class Behind:
+    """A destination behind one endpoint, which it is called by."""
+
+    _endpoint: Endpoint
+
+    @property
+    def name(self) -> str:
+        """Its scheme and host; the rest of the URL may be secret."""
+        return self._endpoint.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.name}/...')"
+
+
 class Endpoint:
     """One HTTP service.
 

@@ -16,7 +16,7 @@ from mlembed_crm.destinations.answers import http_date
 from mlembed_crm.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from mlembed_crm.destinations.endpoint import Answer
 
@@ -96,6 +96,18 @@ def settled(answer: Answer, newest: dt.datetime | None) -> dt.datetime | None:
     """
     now = http_date(answer.headers.get("date", "")) or newest
     return None if now is None else now - SETTLED
+
+
+def require_fields(record: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Return if a kind of record has all the fields that a truth names.
+
+    Raises:
+        DeliveryError: If one is missing; `stops`.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        why = f"{record} has no field {', '.join(unknown)}; correct the truth's names"
+        raise DeliveryError(why, stops=True)
 
 
 @contextlib.contextmanager

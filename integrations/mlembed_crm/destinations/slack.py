@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed.errors import SettingsError
 from mlembed_crm.destinations import Limits, Receipt
 from mlembed_crm.destinations.answers import require_accepted, retry_after
-from mlembed_crm.destinations.endpoint import Endpoint
+from mlembed_crm.destinations.endpoint import Behind, Endpoint
 from mlembed_crm.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _CODES = _GONE | {
 }
 
 
-class Slack:
+class Slack(Behind):
     """A channel, by an incoming webhook of a Slack app.
 
     Args:
@@ -110,14 +110,6 @@ class Slack:
             call_seconds=timeout_seconds,
             idempotent=False,
         )
-
-    @property
-    def name(self) -> str:
-        """The webhook's scheme and host; the rest of the URL is secret."""
-        return self._endpoint.name
-
-    def __repr__(self) -> str:
-        return f"Slack('{self.name}/...')"
 
     def send(self, actions: Sequence[Action], /) -> list[Receipt | DeliveryError]:
         """Post one message on *actions*.

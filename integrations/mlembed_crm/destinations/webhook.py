@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlembed_crm import signing
 from mlembed_crm.destinations import Limits, Receipt
 from mlembed_crm.destinations.answers import require_accepted
-from mlembed_crm.destinations.endpoint import Endpoint
+from mlembed_crm.destinations.endpoint import Behind, Endpoint
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MAX_RESPONSE_BYTES = 64 * 1024
 
 
-class Webhook:
+class Webhook(Behind):
     """A receiver of signed webhooks (Standard Webhooks 1.0, CloudEvents 1.0).
 
     Args:
@@ -59,14 +59,6 @@ class Webhook:
         )
         self._keys = signing.read_secrets(secret)
         self.limits = Limits(call_seconds=timeout_seconds)
-
-    @property
-    def name(self) -> str:
-        """The receiver's scheme and host; the rest of the URL may be secret."""
-        return self._endpoint.name
-
-    def __repr__(self) -> str:
-        return f"Webhook('{self.name}/...')"
 
     def send(self, actions: Sequence[Action], /) -> list[Receipt]:
         """Post the one action of *actions*.

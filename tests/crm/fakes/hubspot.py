@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
+from crm.fakes.running import running
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -280,15 +282,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def hubspot() -> Iterator[HubSpotFake]:
     """Run an empty account for the length of the block."""
     fake = HubSpotFake()
-    thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield fake
-    finally:
-        fake.released.set()
-        fake.server.shutdown()
-        thread.join()
-        fake.server.server_close()
+    with running(fake.server):
+        try:
+            yield fake
+        finally:
+            fake.released.set()
 
 
 def _failure(how: str, **arguments: Any) -> Answer:

@@ -17,6 +17,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from crm.fakes.running import running
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -238,12 +240,5 @@ def _shown(value: Any) -> Any:
 @contextlib.contextmanager
 def odoo() -> Iterator[Odoo]:
     """Run an Odoo for the length of the block."""
-    server = Odoo()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(Odoo()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

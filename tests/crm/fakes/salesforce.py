@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from crm.fakes.running import running
 from mlembed_crm import Action
 from mlembed_crm.destinations.salesforce import Salesforce
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     Script = Callable[["Handler"], bool | None]
 
+LABEL = "ML_Label__c"
+PRIVATE = "Ada Lovelace"
 CLIENT = "3MVG9.consumer-key"
 SECRET = "5EC2E7-consumer-secret"  # noqa: S105  of tests
 VERSION = "/services/data/v67.0"
@@ -315,15 +318,8 @@ class Organization(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def organization() -> Iterator[Organization]:
     """Run an organization for the length of the block."""
-    server = Organization()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(Organization()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def connect(server: Organization, **settings: Any) -> Salesforce:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import SettingsError
 from mlembed_crm.destinations import Field, Limits, Receipt
-from mlembed_crm.destinations.batch import ends_all
 from mlembed_crm.destinations.groups import grouped
 from mlembed_crm.destinations.hubspot.changes import CONTACTS, page, query, read_cursor
 from mlembed_crm.destinations.hubspot.errors import require_taken
@@ -233,7 +232,7 @@ def _unfit(action: Action) -> DeliveryError | None:
 def _end(answered: Any) -> DeliveryError | None:
     """Return the error after which it is of no use to send HubSpot more."""
     error = answered.answer
-    return error if isinstance(error, DeliveryError) and ends_all(error) else None
+    return error if isinstance(error, DeliveryError) and error.ends_all else None
 
 
 def _quoted(record: str) -> str:

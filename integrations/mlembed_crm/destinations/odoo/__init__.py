@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed.errors import SettingsError
 from mlembed_crm.destinations import Field, Limits, Receipt
 from mlembed_crm.destinations.batch import Batch
-from mlembed_crm.destinations.endpoint import Endpoint
+from mlembed_crm.destinations.endpoint import Behind, Endpoint
 from mlembed_crm.destinations.groups import grouped, no_record
 from mlembed_crm.destinations.odoo.calls import Calls
 from mlembed_crm.destinations.odoo.changes import read_changes
@@ -39,7 +39,7 @@ _FOUND_PER_KEY = 10
 _MISSING = "no record has its key; make the record in Odoo, or give create=True"
 
 
-class Odoo:
+class Odoo(Behind):
     """A database of Odoo 19 or later, by its JSON-2 API.
 
     Args:
@@ -56,7 +56,7 @@ class Odoo:
         SettingsError: If an argument is malformed.
     """
 
-    def __init__(  # one argument a setting
+    def __init__(
         self,
         url: str,
         database: str,
@@ -84,14 +84,6 @@ class Odoo:
         self._definitions = Definitions(self._calls.fields, written_key, written)
         # The last request begins in time.
         self.limits = Limits(batch=_BATCH, call_seconds=2 * timeout_seconds)
-
-    @property
-    def name(self) -> str:
-        """The server's scheme and host."""
-        return self._endpoint.name
-
-    def __repr__(self) -> str:
-        return f"Odoo('{self.name}/...')"
 
     def send(self, actions: Sequence[Action], /) -> list[Receipt | DeliveryError]:
         """Write the records that *actions* are about.

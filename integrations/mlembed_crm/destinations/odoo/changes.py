@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed_crm.destinations.odoo.errors import odd
 from mlembed_crm.destinations.odoo.values import plain, read_time, time_text
-from mlembed_crm.destinations.places import Cursor, Place, next_look, read_cursor, settled
-from mlembed_crm.errors import DeliveryError
+from mlembed_crm.destinations.places import (
+    Cursor,
+    Place,
+    next_look,
+    read_cursor,
+    require_fields,
+    settled,
+)
 from mlembed_crm.truths import Found, Page
 
 if TYPE_CHECKING:
@@ -47,10 +53,7 @@ def read_changes(
         DeliveryError: If it cannot be read; `stops` if somebody must act.
     """
     after = read_cursor(cursor, read_time)
-    unknown = [name for name in (_TIME, *truth.fields) if name not in fields]
-    if unknown:
-        why = f"{truth.record} has no field {', '.join(unknown)}; correct the truth's names"
-        raise DeliveryError(why, stops=True)
+    require_fields(truth.record, (_TIME, *truth.fields), fields)
 
     def ask(domain: Sequence[Any], order: str) -> _Rows:
         names = (_TIME, *truth.fields)

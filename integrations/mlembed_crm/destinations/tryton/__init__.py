@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlembed.errors import SettingsError
 from mlembed_crm.destinations import Field, Limits, Receipt
 from mlembed_crm.destinations.batch import Batch
-from mlembed_crm.destinations.endpoint import Endpoint
+from mlembed_crm.destinations.endpoint import Behind, Endpoint
 from mlembed_crm.destinations.groups import grouped, no_record
 from mlembed_crm.destinations.places import reading
 from mlembed_crm.destinations.rows import SEVERAL, Definitions, matched
@@ -40,7 +40,7 @@ _FOUND_PER_KEY = 10
 _MISSING = "no record has its key; make the record in Tryton, or give create=True"
 
 
-class Tryton:
+class Tryton(Behind):
     """A database of Tryton 8.0 or later.
 
     Give either *user* and *password*, which writes a hundred records in a call, or the *key* of an
@@ -101,14 +101,6 @@ class Tryton:
         self._definitions = Definitions(self._calls.fields, typed_key, typed)
         # A call, a new session, and the call again, of which the last begins in time.
         self.limits = Limits(batch=self._calls.batch, call_seconds=3 * timeout_seconds)
-
-    @property
-    def name(self) -> str:
-        """The server's scheme and host."""
-        return self._endpoint.name
-
-    def __repr__(self) -> str:
-        return f"Tryton('{self.name}/...')"
 
     def send(self, actions: Sequence[Action], /) -> list[Receipt | DeliveryError]:
         """Write the records that *actions* are about.

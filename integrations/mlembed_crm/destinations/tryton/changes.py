@@ -11,7 +11,14 @@ import datetime as dt
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from mlembed_crm.destinations.places import Cursor, Place, next_look, read_cursor, settled
+from mlembed_crm.destinations.places import (
+    Cursor,
+    Place,
+    next_look,
+    read_cursor,
+    require_fields,
+    settled,
+)
 from mlembed_crm.destinations.tryton.calls import Search
 from mlembed_crm.destinations.tryton.errors import odd
 from mlembed_crm.destinations.tryton.values import moment, plain
@@ -46,10 +53,7 @@ def read_changes(
         DeliveryError: If it cannot be read; `stops` if somebody must act.
     """
     after = read_cursor(cursor, _zoned)
-    unknown = [name for name in truth.fields if name not in fields]
-    if unknown:
-        why = f"{truth.record} has no field {', '.join(unknown)}; correct the truth's names"
-        raise DeliveryError(why, stops=True)
+    require_fields(truth.record, truth.fields, fields)
     # A record that a query makes up changes whenever it is looked at.
     if _TIME not in fields or not fields.get("create_date", {}).get("searchable"):
         raise DeliveryError(f"{truth.record} is computed; no change of it is known", stops=True)

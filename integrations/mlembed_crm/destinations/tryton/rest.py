@@ -12,7 +12,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlembed_crm.destinations import Receipt
-from mlembed_crm.destinations.batch import ends_all, require_time
+from mlembed_crm.destinations.batch import require_time
 from mlembed_crm.destinations.tryton.calls import JSON, definitions_of, rows_of
 from mlembed_crm.destinations.tryton.errors import broken, odd, require_good, unknown_model
 from mlembed_crm.errors import DeliveryError
@@ -126,7 +126,7 @@ def _each(call: Callable[[Row], Receipt], rows: Sequence[Row]) -> Results:
             results.append(call(row))
         except DeliveryError as error:
             results.append(error)
-            if ends_all(error):
+            if error.ends_all:
                 return [*results, *[error] * (len(rows) - len(results))]
     return results
 

@@ -25,7 +25,7 @@ from django.db import close_old_connections
 from mlembed.errors import MlembedError
 from mlembed.telemetry.notices import tell
 from mlembed_crm.delivery import Delivered
-from mlembed_crm.lines import line_of
+from mlembed_crm.lines import line_of, shown, waiting
 from mlembed_django.conf import Site
 from mlembed_django.declaration import nearest
 from mlembed_django.management.asked import SiteCommand, require_tables, the_site
@@ -114,16 +114,7 @@ class Command(SiteCommand):
 
     def _require_going_on(self, delivery: Delivery) -> None:
         """Say for whom actions wait that is left alone, so that whoever runs it by the clock hears."""
-        from mlembed_django.outbox import DjangoOutbox
-
-        outbox = DjangoOutbox(the_site().declaration.outbox.using)
-        waiting = set(outbox.destinations()) & delivery.destinations.keys()
-        told = [
-            f"'{name}' is left alone until {date_of_seconds(until):%H:%M:%S %Z}, and actions wait for "
-            f"it: {why or 'it asked to wait'}. To go on: manage.py mlembed_actions resume {name}"
-            for name, (until, why) in sorted(outbox.pauses().items())
-            if name in waiting
-        ]
+        told = waiting(delivery, _clock_time, "manage.py mlembed_actions resume {name}")
         if told:
             raise CommandError("\n".join(told))
 
@@ -159,8 +150,7 @@ class Command(SiteCommand):
             self.stdout.write(whole if self._json else f"{action_id}  pending")
 
     def _tell(self, done: Delivered) -> None:
-        line = f"{done.sent} sent, {done.failed} to be tried again, {done.dead} given up"
-        self.stdout.write(json.dumps(dataclasses.asdict(done)) if self._json else line)
+        self.stdout.write(json.dumps(dataclasses.asdict(done)) if self._json else str(done))
         self.stdout.flush()
 
     def _show(self, actions: Iterable[Action]) -> None:
@@ -170,10 +160,8 @@ class Command(SiteCommand):
 
     def _show_events(self, actions: Iterable[Action]) -> None:
         for action in actions:
-            event = json.loads(action.event())
-            whole = json.dumps({"destination": action.destination, "event": event})
-            shown = json.dumps(event, indent=2, ensure_ascii=False)
-            self.stdout.write(whole if self._json else f"to {action.destination}: {shown}")
+            whole, text = shown(action)
+            self.stdout.write(json.dumps(whole) if self._json else text)
 
 
 class _Stop(threading.Event):
@@ -209,6 +197,10 @@ class _Stop(threading.Event):
         self._signals.append(number)
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)
+
+
+def _clock_time(seconds: float) -> str:
+    return f"{date_of_seconds(seconds):%H:%M:%S %Z}"
 
 
 def _names(site: Site, wanted: list[str] | None) -> list[str]:
