@@ -20,7 +20,8 @@ from mlembed.telemetry.notices import tell
 from mlembed_django.conf import in_tests
 from mlembed_django.context import current
 from mlembed_django.declaration import listed
-from mlembed_django.writer import ROWS, Writer, insert
+from mlembed_django.inserting import insert
+from mlembed_django.writer import ROWS, Writer
 
 if TYPE_CHECKING:
     import datetime as dt

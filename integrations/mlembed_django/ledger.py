@@ -13,10 +13,10 @@ from django.db.models import Count
 from mlembed_crm.errors import OutboxError, UnknownActionError
 from mlembed_crm.outboxes import MAX_WAIT_SECONDS
 from mlembed_django.actionrows import action_of, due, unblocked
+from mlembed_django.inserting import explained
 from mlembed_django.models import NAME_LENGTH, Attempt, Cursor, Delivery, DestinationState
 from mlembed_django.queued import STATES, listed_actions
 from mlembed_django.rows import fitted
-from mlembed_django.writer import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -18,10 +18,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DataError, Error, IntegrityError, close_old_connections, connections
+from django.db import DataError, IntegrityError, close_old_connections, connections
 
 from mlembed import forking
 from mlembed.telemetry.notices import tell
+from mlembed_django.inserting import explained, insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,6 @@ _EXIT_SECONDS = 2.0
 _ROOM_SECONDS, _LOOK_SECONDS = 5.0, 0.01
 _LATER = "rows are not written yet"
 _REFUSED = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
-_MISSING = ("no such table", "no such column", "has no column", "does not exist")
 
 
 class Waiting(NamedTuple):
@@ -271,26 +271,6 @@ class Writer:
         _kept.append(self._inherited)
         self._holder = 0
         self._begin()
-
-
-def insert(rows: Iterable[Model], using: str) -> None:
-    """Insert *rows*, all of one model, at once; those that are there already stay as they are."""
-    given = list(rows)
-    if given:
-        kept = type(given[0])._default_manager  # noqa: SLF001  whatever the site calls it
-        kept.using(using).bulk_create(given, ignore_conflicts=True)
-
-
-def explained(why: object, using: str) -> str:
-    """Say why a database failed, without a value of a row, and what to do."""
-    if not isinstance(why, Exception):
-        return str(why)
-    first = str(why).partition("\n")[0]
-    if any(sign in first for sign in _MISSING):
-        return f"its tables are not there; run manage.py migrate mlembed --database {using}"
-    # Only what says nothing of a row: a refused value would be quoted.
-    shown = isinstance(why, Error) and not isinstance(why, (DataError, IntegrityError))
-    return f"{type(why).__name__}: {first}" if shown else type(why).__name__
 
 
 def _made_by(item: Waiting) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from bundles import RECORD, toy_bundle, toy_table
 from keeping import in_service, journal
-from mlembed_django import rows, writer
+from mlembed_django import inserting, rows, writer
 from mlembed_django.batches import BatchRows
 from mlembed_django.conf import get_model
 from mlembed_django.context import InContext, RequestContext
@@ -59,7 +59,7 @@ def test_rows_are_inserted_in_bulk(declared: dict[str, Any]) -> None:
     made = rows.batch_rows("toy", BatchRows(batch, None), range(writer.ROWS), rows.NOBODY)
 
     with CaptureQueriesContext(connection) as queries:
-        writer.insert(made, "default")
+        inserting.insert(made, "default")
 
     inserts = [query["sql"] for query in queries if query["sql"].startswith("INSERT")]
     fields = Prediction._meta.concrete_fields[1:]

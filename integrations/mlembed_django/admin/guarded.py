@@ -9,7 +9,7 @@ from django.db import DatabaseError, connections, transaction
 from django.template.response import TemplateResponse
 from django.utils.connection import ConnectionDoesNotExist
 
-from mlembed_django.writer import explained
+from mlembed_django.inserting import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,6 +18,7 @@ from django.db import DatabaseError
 
 from mlembed.errors import MissingExtraError, MlembedError, SettingsError
 from mlembed_crm.lines import printable
+from mlembed_django.inserting import explained
 from mlembed_django.judging import judge, keep, moment_of, require_measures, write_page
 from mlembed_django.management.asked import (
     SiteCommand,
@@ -27,7 +28,6 @@ from mlembed_django.management.asked import (
     the_site,
 )
 from mlembed_django.pulling import registry_of
-from mlembed_django.writer import explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
