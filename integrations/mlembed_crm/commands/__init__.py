@@ -100,6 +100,7 @@ def add_commands(commands: argparse._SubParsersAction[Any], *, site: bool = Fals
     command.add_argument(
         "--positive", default="", metavar="CLASS", help="the outcome that counts, of several"
     )
+    command.add_argument("--html", metavar="PAGE", help="draw it, too, on one HTML page")
 
     command = add("list", looking.show_all, "show actions, the oldest first")
     command.add_argument("--state", choices=STATES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from mlembed.errors import SettingsError
 from mlembed.settings import default_settings
 from mlembed_crm.checking import check as findings_of
 from mlembed_crm.commands.saying import say, table
-from mlembed_crm.effect import effects, lookup
+from mlembed_crm.effect import effects, lookup, wording
 from mlembed_crm.lines import line_of
 from mlembed_crm.replaying import logged, outcomes_of, predictions_of
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlembed_crm.declared import Declared
-    from mlembed_crm.effect import Effect
     from mlembed_crm.rules import Rule
 
 
@@ -90,57 +90,16 @@ def report(declared: Declared, options: argparse.Namespace) -> int:
         for effect in found:
             say(options, effect.to_json(), "")
     else:
-        head = ("rule", "group", "actions", "sent", "entities", "outcomes", "outcome", "95 %")
-        rows = [row for effect in found for row in _rows(effect)]
-        say(options, {}, table(head, rows) if rows else "no actions yet")
+        rows = [row for effect in found for row in wording.rows(effect)]
+        say(options, {}, table(wording.HEAD, rows) if rows else "no actions yet")
         for effect in found:
-            say(options, {}, _sentence(effect))
+            say(options, {}, f"{effect.rule}: {wording.sentence(effect)}")
+    if options.html:
+        from mlembed_crm.effect.page import write
+
+        write(found, since, Path(options.html))
+        sys.stderr.write(f"the page is in {options.html}\n")
     return 0
-
-
-def _rows(effect: Effect) -> list[list[str]]:
-    return [
-        [
-            *(effect.rule, name, str(group.n_actions), str(group.n_sent)),
-            *(str(group.n_entities), str(group.n_outcomes)),
-            *(_number(group.mean, effect), _interval(group.low, group.high, effect)),
-        ]
-        for name, group in (("treated", effect.treated), ("control", effect.control))
-    ]
-
-
-def _sentence(effect: Effect) -> str:
-    """Say in one sentence what the figures mean."""
-    named = f"{effect.rule}: "
-    if not effect.control.n_entities:
-        return named + "nobody is held back yet; a rule with control=0.1 measures its effect"
-    if effect.uplift is None:
-        of = [
-            name
-            for name, group in (("treated", effect.treated), ("control group", effect.control))
-            if not group.n_outcomes
-        ]
-        return f"{named}no outcome is known of the {' and the '.join(of)}"
-    ends = _interval(effect.low, effect.high, effect)
-    points = " points" if effect.kind == "share" else ""
-    uplift = f"{_number(effect.uplift, effect, sign=True)}{points} for whom the action was meant"
-    if effect.verdict == "insufficient":
-        return f"{named}{uplift}; too few outcomes for an interval"
-    proven = "not distinguishable from none" if effect.verdict == "open" else effect.verdict
-    return f"{named}{uplift}, 95 % interval {ends}: {proven}"
-
-
-def _number(value: float | None, effect: Effect, *, sign: bool = False) -> str:
-    if value is None:
-        return "-"
-    plus = "+" if sign else ""
-    return f"{value:{plus}.1%}" if effect.kind == "share" else f"{value:{plus}.4g}"
-
-
-def _interval(low: float | None, high: float | None, effect: Effect) -> str:
-    if low is None or high is None:
-        return "-"
-    return f"{_number(low, effect)} to {_number(high, effect)}"
 
 
 def _log_dir(options: argparse.Namespace) -> Path:
