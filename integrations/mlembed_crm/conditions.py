@@ -106,7 +106,8 @@ def label_changes(to: bool | str | None = None) -> Condition:  # noqa: FBT001  a
     """Act when an entity's label is another than that of its prediction before.
 
     The first label ever seen of an entity is remembered, and no change. One that abstains has no
-    label, and changes nothing.
+    label, and changes nothing. What changes in a cooldown acts when it is over, unless it has gone
+    back by then.
 
     Args:
         to: Act only on a change to this label.

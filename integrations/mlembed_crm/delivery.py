@@ -196,7 +196,8 @@ class Delivery:
         """Claim, send and settle one batch; return whether the destination may take more."""
         destination = self.destinations[name]
         limits = destination.limits
-        lease = min(MAX_LEASE_SECONDS, max(self._lease_seconds, 2 * limits.call_seconds))
+        turn = limits.call_seconds + limits.pause_seconds
+        lease = min(MAX_LEASE_SECONDS, max(self._lease_seconds, 2 * turn))
         pace = self._paces[name]
         if not pace.begin():
             return True

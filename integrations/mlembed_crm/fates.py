@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("mlembed")
 _MAX_EXPONENT = 30
 _STOP_SECONDS = 3600.0
+_TRIED_WELL = 12  # attempts; the pauses between them add up to more than an hour
 _LOOK = "it may have arrived, look there first"
 
 
@@ -33,12 +34,13 @@ class Retries:
         first_seconds: The bound after the first attempt.
         most_seconds: The greatest bound.
         attempts: Attempts after which an action is dead.
-        age_seconds: Age at which a failing action is dead; it is tried once in any case.
+        age_seconds: Age at which a failing action is dead, once it was tried a dozen times: it may
+            have waited for a destination that was stopped.
     """
 
     first_seconds: float = 5.0
     most_seconds: float = 4 * 3600.0
-    attempts: int = 24
+    attempts: int = 48
     age_seconds: float = 3 * 86_400.0
 
     def __post_init__(self) -> None:
@@ -123,7 +125,10 @@ class Fates:
             self._leave_alone(action, now + wait, error)
             return given_back(action, now + wait, error.reason, tried=True)
         age = now - action.queued
-        if action.attempts >= self._retries.attempts or age >= self._retries.age_seconds:
+        most = self._retries.attempts
+        if age >= self._retries.age_seconds:
+            most = min(most, _TRIED_WELL)
+        if action.attempts >= most:
             tried = f"{action.attempts} attempts in {age:.0f} s"
             return self.buried(action, f"{error.reason}, after {tried}")
         pause = self._retries.pause_seconds(max(1, action.attempts))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlembed_crm.action import STATES, Action, State
 from mlembed_crm.database import Database
 from mlembed_crm.errors import OutboxError, UnknownActionError
-from mlembed_crm.outboxes import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS
+from mlembed_crm.outboxes import MAX_LEAD_SECONDS, MAX_LEASE_SECONDS, MAX_WAIT_SECONDS
 from mlembed_crm.rows import FORGETTABLE, PRUNABLE, actions_of
 from mlembed_crm.schema import CLAIMABLE
 
@@ -188,6 +188,7 @@ def claim_values(now: float, limit: int, destinations: Collection[str] | None) -
         "now": now,
         "max_wait": MAX_WAIT_SECONDS,
         "max_lease": MAX_LEASE_SECONDS,
+        "max_lead": MAX_LEAD_SECONDS,
         "destinations": _listed(destinations),
         "limit": limit,
     }

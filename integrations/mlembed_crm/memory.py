@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlembed_crm.action import digest
+from mlembed_crm.outboxes import MAX_WAIT_SECONDS
 
 if TYPE_CHECKING:
     from mlembed_crm.rules import Rule
@@ -56,8 +57,10 @@ def verdict(
         for nothing at all, an empty text.
     """
     when = rule.when
-    # A cooldown that a clock which ran ahead has made absurd counts as over.
-    quiet = memory is not None and moment < memory.quiet_until <= moment + rule.cooldown_seconds
+    # A prediction may come after those that were made later, as in a batch that is stamped when it
+    # begins; a cooldown that a clock which ran ahead has made absurd counts as over.
+    latest = moment + rule.cooldown_seconds + MAX_WAIT_SECONDS
+    quiet = memory is not None and moment < memory.quiet_until <= latest
     if when.kind == "label":
         return _of_label(when.label, label, memory, quiet=quiet)
     if not when.acts(score):

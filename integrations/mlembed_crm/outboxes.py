@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from mlembed_crm.action import Action
     from mlembed_crm.memory import Memory
 
-__all__ = ["MAX_LEASE_SECONDS", "MAX_WAIT_SECONDS", "Attempt", "Deliverable", "Joins", "Queue"]
+__all__ = [
+    "MAX_LEAD_SECONDS",
+    "MAX_LEASE_SECONDS",
+    "MAX_WAIT_SECONDS",
+    "Attempt",
+    "Deliverable",
+    "Joins",
+    "Queue",
+]
 
 MAX_LEASE_SECONDS = 600.0
+MAX_LEAD_SECONDS = 3600.0  # how far ahead of ours the clock of a host may be
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 MAX_WAIT_SECONDS = 25 * 3600.0  # a day of quiet hours, where a clock is set back in it
 

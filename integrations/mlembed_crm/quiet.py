@@ -50,7 +50,8 @@ class QuietHours:
         if not (start <= clock < end if start < end else clock >= start or clock < end):
             return 0.0
         day = now.date() + dt.timedelta(days=clock >= end)
-        return dt.datetime.combine(day, end, now.tzinfo).timestamp()
+        # An hour that a clock set back repeats has two ends; this is the one that comes next.
+        return dt.datetime.combine(day, end.replace(fold=now.fold), now.tzinfo).timestamp()
 
 
 def quiet_until(text: str, moment: float) -> float:

@@ -93,19 +93,20 @@ class Round:
         return ready
 
     def _may_go_on(self) -> bool:
-        """Tell whether there is time for one more call; the first is made in any case."""
+        """Wait until one more call may be made, if it may; the first is made in any case."""
         if not self.called:
             self.called = True
             return True
-        if self._stop is not None and self._stop.is_set():
-            return False
-        if time.monotonic() >= self._ends:
+        limits = self._destination.limits
+        if time.monotonic() + limits.pause_seconds >= self._ends:
             left = list(self._left.values())
             if not self._outbox.hold(left, self._lease_seconds):
                 return False
-            limit = self._destination.limits.call_seconds
-            self._ends = time.monotonic() + self._lease_seconds - limit
-        return True
+            self._ends = time.monotonic() + self._lease_seconds - limits.call_seconds
+        if self._stop is None:
+            time.sleep(limits.pause_seconds)
+            return True
+        return not (self._stop.wait(limits.pause_seconds) or self._stop.is_set())
 
     def _fate(self, one: Answered, since: float) -> Attempt:
         del self._left[one.action.id]

@@ -92,6 +92,7 @@ _OBSOLETE = """
   AND EXISTS (
     SELECT 1 FROM mlembed_action AS newer
     WHERE newer.slot = mlembed_action.slot AND newer.state IN ('pending', 'sent')
+      AND newer.created <= :now + :max_lead
       AND (newer.created, newer.sequence) > (mlembed_action.created, mlembed_action.sequence))
 """
 # Of the slots in :slots, what waits although a newer value waits or went.

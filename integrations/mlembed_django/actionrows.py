@@ -12,7 +12,7 @@ from django.db.models import Exists, Min, OuterRef, Q
 from mlembed_crm.action import Action, State, payload_text
 from mlembed_crm.errors import OutboxError
 from mlembed_crm.memory import Memory, memory_id
-from mlembed_crm.outboxes import MAX_LEASE_SECONDS, MAX_WAIT_SECONDS
+from mlembed_crm.outboxes import MAX_LEAD_SECONDS, MAX_LEASE_SECONDS, MAX_WAIT_SECONDS
 from mlembed_django.models import NAME_LENGTH, Delivery
 from mlembed_django.rows import fitted, is_odd
 
@@ -156,9 +156,15 @@ def unblocked(using: str, now: float, destination: str, rows: Sequence[Delivery]
     ]
 
 
-def superseded(using: str, now: float, slots: Collection[str]) -> QuerySet[Delivery]:
-    """Return what waits in *slots* although a newer value of the same fields waits or went."""
-    return _obsolete(using, now).filter(slot__in=slots)
+def is_first(using: str, destination: str) -> Q:
+    """Return the condition that a row is the oldest of its key that waits for a destination."""
+    older = pending(using, destination).filter(key=OuterRef("key"), pk__lt=OuterRef("pk"))
+    return Q(key="") | Q(~Exists(older.order_by()))
+
+
+def superseded(using: str, now: float, pks: Collection[int]) -> QuerySet[Delivery]:
+    """Return those of *pks* that wait although a newer value of the same fields waits or went."""
+    return _obsolete(using, now).filter(pk__in=pks)
 
 
 def outdated(using: str, now: float, destination: str) -> QuerySet[Delivery]:
@@ -172,6 +178,8 @@ def _obsolete(using: str, now: float) -> QuerySet[Delivery]:
     later = Q(created__gt=OuterRef("created")) | Q(
         created=OuterRef("created"), pk__gt=OuterRef("pk")
     )
-    newer = every.filter(later, slot=OuterRef("slot"), state__in=("pending", "sent"))
+    # What a host made whose clock ran ahead replaces nothing.
+    made = every.filter(created__lte=now + MAX_LEAD_SECONDS, state__in=("pending", "sent"))
+    newer = made.filter(later, slot=OuterRef("slot"))
     waiting = every.filter(slot__gt="", state="pending").exclude(is_held(now))
     return waiting.filter(Exists(newer)).order_by()

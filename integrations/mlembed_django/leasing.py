@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.db.models import F
 
-from mlembed_django.actionrows import action_of, due, outdated, superseded, unblocked
+from mlembed_django.actionrows import action_of, due, is_first, outdated, superseded, unblocked
 from mlembed_django.models import Attempt, Delivery
 from mlembed_django.rows import fitted
 
@@ -42,20 +42,35 @@ def take(using: str, name: str, limit: int, lease: tuple[float, float]) -> tuple
     """
     taken: list[Action] = []
     last = 0
-    # A newer value need not wait for the next attempt at an older one.
-    outdated(using, lease[0], name).update(state="superseded", settled=lease[0])
+    _pass_over_outdated(using, name, lease[0])
     while len(taken) < limit:
         look = _Look(using, name, lease, limit - len(taken))
         with transaction.atomic(using):
             rows = look.window(last)
             if not rows:
                 break
-            if look.supersede(rows):
-                continue
-            found = look.lease(unblocked(using, lease[0], name, rows)[: look.limit])
+            left = look.supersede(rows)
+            found = look.lease(unblocked(using, lease[0], name, left)[: look.limit])
         taken += found
         last = rows[-1].pk
     return tuple(taken)
+
+
+def _pass_over_outdated(using: str, name: str, now: float) -> None:
+    """Let no newer value wait for the next attempt at an older one."""
+    with transaction.atomic(using):
+        found = _unlocked(using, outdated(using, now, name).order_by("pk"))
+        pks = list(found.values_list("pk", flat=True))
+        if pks:
+            rows = Delivery.objects.using(using).filter(pk__in=pks, state="pending").order_by()
+            rows.update(state="superseded", settled=now)
+
+
+def _unlocked(using: str, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Lock *rows*, but for those that another has locked: whoever waits for nothing ends no cycle."""
+    if connections[using].features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True, of=("self",))
+    return rows
 
 
 class _Look:
@@ -68,18 +83,30 @@ class _Look:
         self.limit = limit
 
     def window(self, after: int) -> list[Delivery]:
-        """Return the oldest rows that are due, after the primary key *after*."""
+        """Return the oldest rows that are due, after the primary key *after*.
+
+        What comes behind a first window is looked at only where it is the oldest of its key: of a
+        key that waits, thousands may.
+        """
         rows = due(self._using, self._now, self._name).filter(pk__gt=after)
-        if connections[self._using].features.has_select_for_update_skip_locked:
-            # Workers need not queue for the same rows; the UPDATE is what decides.
-            rows = rows.select_for_update(skip_locked=True, of=("self",))
+        if after:
+            rows = rows.filter(is_first(self._using, self._name))
+        # Workers need not queue for the same rows; the UPDATE is what decides.
+        rows = _unlocked(self._using, rows)
         return list(rows[: self.limit * _WINDOW if self.limit < _FEW else self.limit])
 
-    def supersede(self, rows: Sequence[Delivery]) -> bool:
-        """Pass over the older values of what *rows* write; return whether there were any."""
-        slots = {row.slot for row in rows if row.slot}
-        older = superseded(self._using, self._now, slots)
-        return bool(slots) and bool(older.update(state="superseded", settled=self._now))
+    def supersede(self, rows: Sequence[Delivery]) -> list[Delivery]:
+        """Pass over those of *rows* of which a newer value waits or went; return the others.
+
+        No row of another worker is touched: two that wait for each other's would wait for ever.
+        """
+        slotted = [row.pk for row in rows if row.slot]
+        older = superseded(self._using, self._now, slotted)
+        pks = set(older.values_list("pk", flat=True)) if slotted else set()
+        if pks:
+            passed = Delivery.objects.using(self._using).filter(pk__in=pks).order_by()
+            passed.update(state="superseded", settled=self._now)
+        return [row for row in rows if row.pk not in pks]
 
     def lease(self, rows: list[Delivery]) -> list[Action]:
         """Lease *rows*; return those that nobody else was faster with."""

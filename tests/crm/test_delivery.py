@@ -145,15 +145,26 @@ def test_attempts_are_bounded(outbox: Outbox, receiver: Receiver) -> None:
 def test_age_is_bounded_but_an_old_action_is_tried(
     outbox: Outbox, clock: Clock, receiver: Receiver
 ) -> None:
-    """After a long stop an action is tried once more before it is given up."""
-    receiver.answers.append(answer(500))
-    outbox.enqueue(action())
+    """After a long stop an action is tried a dozen times, and as often as it may, but no more."""
+    receiver.answers.extend([answer(500)] * 12)
     outbox.enqueue(action())
     clock.now += 100
+    retries = Retries(first_seconds=0, most_seconds=0, age_seconds=50)
 
-    done = delivery(outbox, receiver, retries=Retries(first_seconds=0, age_seconds=50)).run_once()
+    done = delivery(outbox, receiver, retries=retries).run_once()
 
-    assert done == Delivered(sent=1, dead=1)
+    assert done == Delivered(failed=11, dead=1)
+    assert "after 12 attempts" in outbox.list("dead")[0].last_error
+
+
+def test_retries_last_over_a_weekend() -> None:
+    """The attempts that are allowed by default take more than the days until an action is too old."""
+    retries = Retries()
+    days = [
+        sum(map(retries.pause_seconds, range(1, retries.attempts))) / 86_400 for _ in range(200)
+    ]
+
+    assert sorted(days)[100] > 2.8
 
 
 def test_attempts_that_never_end_are_bounded(

@@ -132,6 +132,10 @@ def test_control_group_of_another_rule_is_another(outbox: Outbox) -> None:
         (("22:00", "07:00"), "Europe/Berlin", "2026-11-25T21:30+00:00", "2026-11-26T06:00+00:00"),
         # The night in which the clock is set back has an hour more.
         (("22:00", "07:00"), "Europe/Berlin", "2026-10-24T20:30+00:00", "2026-10-25T06:00+00:00"),
+        # Half past two comes twice in it.
+        (("22:00", "02:30"), "Europe/Berlin", "2026-10-25T00:15+00:00", "2026-10-25T00:30+00:00"),
+        (("22:00", "02:30"), "Europe/Berlin", "2026-10-25T01:15+00:00", "2026-10-25T01:30+00:00"),
+        (("22:00", "02:30"), "Europe/Berlin", "2026-10-25T01:31+00:00", ""),
     ],
 )
 def test_quiet_hours_end_by_the_clock_of_their_zone(
@@ -205,6 +209,13 @@ def test_pruned_action_is_still_remembered(outbox: Outbox, clock: Clock) -> None
     outbox.prune(keep_seconds=50)
     assert outbox.list() == ()
     assert len(actions.apply(predicted(0.9))) == 1
+
+
+def test_cooldown_holds_for_predictions_that_come_late(outbox: Outbox) -> None:
+    """A batch that is stamped when it begins follows on answers that were made meanwhile."""
+    late = [predicted(at=NOON - seconds) for seconds in (0.0, 0.001, 7200.0)]
+
+    assert acted(outbox, rule(every_score(), cooldown_seconds=30 * 86_400), late) == [0]
 
 
 def test_prune_keeps_what_a_cooldown_needs(outbox: Outbox, clock: Clock) -> None:

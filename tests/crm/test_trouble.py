@@ -384,6 +384,39 @@ def test_pause_between_calls_holds_for_all_workers(outbox: Outbox) -> None:
     assert len(fast.calls) == 5
 
 
+class Strict(Batches):
+    """Takes a call only when its pause is over, and notes how long it was."""
+
+    limits: Limits
+
+    def __init__(self, pause_seconds: float) -> None:
+        super().__init__(8, lambda one: one.key == "c-5")
+        self.limits = Limits(batch=8, pause_seconds=pause_seconds)
+        self.pauses: list[float] = []
+        self._ended = 0.0
+
+    def send(self, actions: Sequence[Action], /) -> list[Receipt | DeliveryError]:
+        """Answer as ever, or that it was too soon."""
+        self.pauses.append(time.monotonic() - self._ended)
+        try:
+            if self.pauses[-1] < self.limits.pause_seconds:
+                raise DeliveryError("HTTP 429", retry_after=0.0, status=429)
+            return super().send(actions)
+        finally:
+            self._ended = time.monotonic()
+
+
+def test_pause_holds_while_a_batch_is_taken_apart(outbox: Outbox) -> None:
+    """A destination that takes a call now and then gets to know which action it refuses."""
+    fill(outbox, 8)
+    strict = Strict(0.05)
+
+    done = deliver(outbox, strict)
+
+    assert done == Delivered(sent=7, dead=1)
+    assert min(strict.pauses) >= 0.05
+
+
 def test_newer_value_does_not_wait_for_the_next_attempt_at_an_older(
     outbox: Outbox, clock: Clock
 ) -> None:
@@ -398,6 +431,18 @@ def test_newer_value_does_not_wait_for_the_next_attempt_at_an_older(
 
     assert deliver(outbox, Batches()) == Delivered(sent=1)
     assert counted(outbox) == {"sent": 1, "superseded": 1}
+
+
+def test_value_of_a_host_whose_clock_ran_ahead_replaces_none(outbox: Outbox, clock: Clock) -> None:
+    """What was made in a year does not keep today's values from being sent."""
+    from crm.test_claims import SCORE
+
+    for at in (clock.now + 365 * 86_400, clock.now, clock.now + 1):
+        outbox.enqueue(SCORE.action(predicted(key="a", at=at)))
+        deliver(outbox, Batches())
+        clock.now += 1
+
+    assert counted(outbox) == {"sent": 3}
 
 
 def test_stale_worker_frees_no_lease_after_a_redelivery(outbox: Outbox, clock: Clock) -> None:

@@ -89,6 +89,15 @@ def test_send_passes_retry_after_on(receiver: Receiver, status: int) -> None:
     assert failure(receiver, answer(status, Retry_After="17")).retry_after == 17
 
 
+@pytest.mark.parametrize("said", [{}, {"Retry_After": "soon"}])
+def test_limit_without_a_time_is_a_pause_for_everyone(
+    receiver: Receiver, said: dict[str, str]
+) -> None:
+    """Who is told that it is too much does not go on with the next action."""
+    assert failure(receiver, answer(429, **said)).retry_after == 30
+    assert failure(receiver, answer(503, **said)).retry_after is None
+
+
 NOW = 1_800_000_000
 
 
@@ -108,6 +117,8 @@ NOW = 1_800_000_000
         ("soon", None),
         ("", None),
         ("Mon, 99 Foo 2026 99:99:99 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
     ],
 )
 def test_retry_after_reads_seconds_and_dates(value: str | None, seconds: float | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from crm import test_trouble as trouble
 from crm.receiver import (
@@ -30,7 +31,7 @@ from crm.receiver import (
     sent,
     webhook,
 )
-from crm.test_claims import OutboxContract
+from crm.test_claims import SCORE, OutboxContract
 from mlembed_crm import Delivered, Delivery, Limits, Receipt, Rule, rises_above
 from mlembed_crm.errors import OutboxError, UnknownActionError
 from mlembed_django import models
@@ -247,6 +248,7 @@ LAWS = [
     trouble.test_what_cannot_be_sent_twice_is_left_to_people,
     trouble.test_quiet_hours_are_quiet_for_retries_and_latecomers,
     trouble.test_newer_value_does_not_wait_for_the_next_attempt_at_an_older,
+    trouble.test_value_of_a_host_whose_clock_ran_ahead_replaces_none,
     trouble.test_stale_worker_frees_no_lease_after_a_redelivery,
     trouble.test_older_action_waits_while_a_newer_is_sent,
     trouble.test_clock_that_ran_ahead_silences_nobody,
@@ -291,6 +293,41 @@ def other(script: str) -> subprocess.Popen[str]:
     )
 
 
+def test_actions_that_wait_for_an_older_are_passed_over_at_once(
+    outbox: DjangoOutbox, clock: Clock
+) -> None:
+    """Of an entity whose oldest action waits, thousands may wait behind it."""
+    for number in range(400):
+        outbox.enqueue(action("hot" if number else "held"))
+    (first,) = outbox.claim()
+    (oldest,) = outbox.claim()
+    failed(outbox, oldest, "HTTP 503", clock.now + 1800)
+    outbox.enqueue(action("fresh"))
+
+    with CaptureQueriesContext(connection) as queries:
+        (found,) = outbox.claim()
+
+    assert (first.key, oldest.key, found.key) == ("held", "hot", "fresh")
+    assert len(queries) < 20
+
+
+@pytest.mark.usefixtures("committing_db")
+def test_four_processes_never_wait_for_each_other() -> None:
+    """Of values that replace each other the newest is sent once, whoever meets the older ones."""
+    outbox = DjangoOutbox()
+    for value in range(8):
+        for number in range(60):
+            key = number * (value * 2 + 1) % 61  # in another order each time
+            outbox.enqueue(action(f"c-{key}", value / 10, SCORE))
+
+    claimed = claimed_by_four()
+
+    kept = counted(outbox)
+    assert len(claimed) == len(set(claimed)) == kept["sent"]
+    assert kept == {"sent": kept["sent"], "superseded": 480 - kept["sent"]}
+    assert kept["sent"] == models.Delivery.objects.values("key").distinct().count()
+
+
 @pytest.mark.usefixtures("committing_db")
 def test_four_processes_never_claim_the_same() -> None:
     """Each of 200 actions is one process's alone, and none is left."""
@@ -298,6 +335,14 @@ def test_four_processes_never_claim_the_same() -> None:
     for number in range(200):
         outbox.enqueue(action(f"c-{number % 50}"))
 
+    claimed = claimed_by_four()
+
+    assert len(claimed) == len(set(claimed)) == 200
+    assert counted(outbox) == {"sent": 200}
+
+
+def claimed_by_four() -> list[str]:
+    """Return the ids that four processes claim at once, each until nothing is left for it."""
     workers = [other(CLAIM) for _ in range(4)]
     for worker in workers:
         assert worker.stdout is not None
@@ -311,10 +356,7 @@ def test_four_processes_never_claim_the_same() -> None:
         said, failed = worker.communicate(timeout=120)
         assert worker.returncode == 0, failed
         ended.append(said.split())
-
-    claimed = [one for some in ended for one in some]
-    assert len(claimed) == len(set(claimed)) == 200
-    assert counted(outbox) == {"sent": 200}
+    return [one for some in ended for one in some]
 
 
 @pytest.mark.usefixtures("committing_db")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+RATE_LIMIT_SECONDS = 30.0  # where a service says nothing of how long
+
 _RETRIED = {408, 425, 429}
 _REDIRECTS = range(300, 400)
 _REFUSALS = range(400, 500)
@@ -37,7 +39,7 @@ def require_accepted(status: int, headers: Mapping[str, str], *, one_address: bo
     Args:
         status: 2xx is taken; 401, 403 and 410 stop the destination; 408, 425, 429 and what is
             neither 2xx nor 4xx is tried again; every other 4xx is final.
-        headers: Of the answer; `Retry-After` is honoured.
+        headers: Of the answer; `Retry-After` is honoured. 429 without one is a pause of 30 s.
         one_address: Whether everything goes to the same address, so that 404 and 405 are about
             that and stop the destination as well.
 
@@ -60,6 +62,8 @@ def require_accepted(status: int, headers: Mapping[str, str], *, one_address: bo
     if status in _REFUSALS and status not in _RETRIED:
         raise DeliveryError(reason, permanent=True, status=status)
     pause_seconds = retry_after(headers.get("retry-after"), time.time())
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS and pause_seconds is None:
+        pause_seconds = RATE_LIMIT_SECONDS
     unknown = status in _FAILURES and status != http.HTTPStatus.SERVICE_UNAVAILABLE
     raise DeliveryError(reason, retry_after=pause_seconds, status=status, unknown=unknown)
 
@@ -91,6 +95,6 @@ def http_date(text: str) -> dt.datetime | None:
     """Return the time that a header such as `Date` tells; None if it is malformed or empty."""
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        return date.astimezone(dt.UTC) if date.tzinfo else date.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):  # such as a zone of a million hours
         return None
-    return date if date.tzinfo else date.replace(tzinfo=dt.UTC)
