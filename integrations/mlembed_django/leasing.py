@@ -58,12 +58,13 @@ def take(using: str, name: str, limit: int, lease: tuple[float, float]) -> tuple
 
 def _pass_over_outdated(using: str, name: str, now: float) -> None:
     """Let no newer value wait for the next attempt at an older one."""
+    found = outdated(using, now, name)
+    if not found.exists():
+        return
     with transaction.atomic(using):
-        found = _unlocked(using, outdated(using, now, name).order_by("pk"))
-        pks = list(found.values_list("pk", flat=True))
-        if pks:
-            rows = Delivery.objects.using(using).filter(pk__in=pks, state="pending").order_by()
-            rows.update(state="superseded", settled=now)
+        pks = list(_unlocked(using, found).values_list("pk", flat=True))
+        rows = Delivery.objects.using(using).filter(pk__in=pks).order_by()
+        rows.update(state="superseded", settled=now)
 
 
 def _unlocked(using: str, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
