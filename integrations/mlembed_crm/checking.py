@@ -19,6 +19,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
     "text": frozenset({"number", "integer", "boolean", "date", "datetime"}),
     "number": frozenset({"integer"}),
 }
+_TAKES_STRICTLY = {**_TAKES, "text": frozenset({"date", "datetime"})}  # which are sent as texts
 # The longest that a source gives.
 _LENGTHS: Mapping[Any, int] = {"reason": 8, "prediction_id": 48, "version": 64, "time": 24}
 
@@ -117,11 +118,13 @@ def _value(value: Value, field: Field) -> Iterator[tuple[Literal["error", "warni
     if field.kind is None:
         yield "error", "it is of a type that no mapping can give"
         return
-    if value.kind != field.kind and value.kind not in _TAKES.get(field.kind, ()):
+    takes = _TAKES_STRICTLY if field.strict else _TAKES
+    if value.kind != field.kind and value.kind not in takes.get(field.kind, ()):
         yield (
             "error",
             f"it holds a {field.kind} and is given a {value.kind}; say kind='{field.kind}'",
         )
+        return
     if field.kind == "text":
         yield from _length(value, field)
     if field.choices:

@@ -1,7 +1,8 @@
 """Bring home what came of predictions: read it where the business keeps it, report it to the model.
 
 A page is reported before its cursor is kept, so what dies in between is reported again; a repeated
-report replaces the one before, and counts once.
+report replaces the one before, and counts once. A record whose value is no outcome is passed over:
+it would stop all that come after it, at every look.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlembed.errors import SettingsError
+from mlembed.errors import OutcomeError, SettingsError
 
 if TYPE_CHECKING:
     import threading
@@ -53,10 +54,17 @@ class Cursors(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Read:
-    """What one run did: outcomes reported, and pages read."""
+    """What one run did.
+
+    Attributes:
+        outcomes: Outcomes that were reported.
+        pages: Pages that were read.
+        passed_over: Records whose value is no outcome, such as a number that is not finite.
+    """
 
     outcomes: int = 0
     pages: int = 0
+    passed_over: int = 0
 
 
 class Outcomes:
@@ -84,6 +92,7 @@ class Outcomes:
         self._source: Readable = source
         self._model = model
         self._cursors = cursors
+        self._warned = False
 
     @property
     def can_be_read(self) -> bool:
@@ -103,21 +112,21 @@ class Outcomes:
                 f"Outcomes '{self.name}': {self._source!r} cannot be read; report what it sends "
                 "with Outcomes.take"
             )
-        n_outcomes = n_pages = 0
+        n_outcomes = n_pages = n_passed_over = 0
         more = True
         while more and not (stop is not None and stop.is_set()):
             cursor = self._cursors.cursor(self.name)
             page = self._source.changes(self.truth, cursor)
-            for found in page.found:
-                self._report(found)
-            n_outcomes, n_pages = n_outcomes + len(page.found), n_pages + 1
+            n_reported = sum(map(self._report, page.found))
+            n_outcomes, n_pages = n_outcomes + n_reported, n_pages + 1
+            n_passed_over += len(page.found) - n_reported
             if page.cursor != cursor:
                 self._cursors.keep_cursor(self.name, page.cursor)
             elif page.more:
                 _LOG.error("outcomes '%s': the source does not go on from its cursor", self.name)
                 break
             more = page.more
-        return Read(n_outcomes, n_pages)
+        return Read(n_outcomes, n_pages, n_passed_over)
 
     def take(self, values: Mapping[str, Any], observed: dt.datetime) -> bool:
         """Report what a webhook told; return whether it is an outcome.
@@ -134,15 +143,40 @@ class Outcomes:
         if observed.tzinfo is None:
             raise SettingsError(f"Outcomes '{self.name}': observed needs a time zone")
         found = self.truth.found(values, observed.timestamp())
-        if found is not None:
-            self._report(found)
-        return found is not None
+        return found is not None and self._report(found)
 
-    def _report(self, found: Found) -> None:
-        self._model.outcome(
-            found.prediction_id,
-            found.value,
-            key=found.key,
-            observed_at=dt.datetime.fromtimestamp(found.observed, dt.UTC),
-            revision=max(0, int(found.observed) - _EPOCH),
-        )
+    def _report(self, found: Found) -> bool:
+        """Report an outcome; return whether it is one."""
+        try:
+            self._model.outcome(
+                found.prediction_id,
+                found.value,
+                key=found.key,
+                observed_at=_moment(found.observed),
+                revision=max(0, int(found.observed) - _EPOCH),
+            )
+        except OutcomeError as error:
+            if not self._warned:
+                self._warned = True
+                _LOG.warning(
+                    "outcomes '%s': a record of '%s' is passed over, mend its '%s' there (%s); "
+                    "more of them are counted and not told of",
+                    self.name,
+                    self.truth.record,
+                    self.truth.field,
+                    error,
+                )
+            return False
+        return True
+
+
+def _moment(observed: float) -> dt.datetime:
+    """Return the time of a change.
+
+    Raises:
+        OutcomeError: If there is no such time.
+    """
+    try:
+        return dt.datetime.fromtimestamp(observed, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        raise OutcomeError("the time of its change is none") from None

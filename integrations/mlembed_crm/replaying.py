@@ -6,13 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from mlembed.serving.prediction import Answered, NamedPrediction
+from mlembed_crm.effect.outcomes import Observed
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlembed.monitoring.log import LoggedOutcome, PredictionLog
+    from mlembed.monitoring.log import PredictionLog
     from mlembed.serving.prediction import Prediction
 
 
@@ -48,31 +49,27 @@ def predictions_of(log: PredictionLog) -> Iterator[Prediction]:
         yield NamedPrediction(call, str(log.ids[row]))
 
 
-def outcomes_of(
-    logs: Iterable[PredictionLog], positive: str = ""
-) -> tuple[dict[str, bool | float], dict[str, bool | float]]:
-    """Return the outcomes of *logs* by prediction and by key, of each the last report.
+def outcomes_of(logs: Iterable[PredictionLog], positive: str = "") -> Iterator[Observed]:
+    """Yield the outcomes that *logs* hold, in the order of their reports.
+
+    One that names a prediction is its entity's as well: a report without a key has that of the
+    prediction, as far as the log holds it.
 
     Args:
         logs: Of one or several models.
         positive: The class that counts as true, where outcomes are names of classes.
     """
-    last: tuple[dict[str, LoggedOutcome], dict[str, LoggedOutcome]] = ({}, {})
     for log in logs:
+        keys = _keys_of(log)
         for outcome in log.outcomes:
-            place, name = (0, outcome.prediction_id) if outcome.prediction_id else (1, outcome.key)
-            before = last[place].get(name)
-            if before is None or outcome.rank >= before.rank:
-                last[place][name] = outcome
-    by_prediction, by_key = (
-        {
-            name: value
-            for name, outcome in some.items()
-            if (value := _measured(outcome.value, positive)) is not None
-        }
-        for some in last
-    )
-    return by_prediction, by_key
+            yield Observed(
+                model=log.model,
+                key=outcome.key or keys.get(outcome.prediction_id) or "",
+                prediction_id=outcome.prediction_id,
+                value=_measured(outcome.value, positive),
+                moment=outcome.moment_ns / 1e9,
+                rank=outcome.rank,
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,6 +81,13 @@ class _Decided:
 
     def __call__(self, _score: float, /) -> tuple[bool | str | None, str]:
         return self.label, self.reason
+
+
+def _keys_of(log: PredictionLog) -> dict[str, str | None]:
+    """Return the keys of the predictions that outcomes name by their ids alone."""
+    named = {outcome.prediction_id for outcome in log.outcomes if not outcome.key}
+    rows = zip(log.ids.tolist(), log.keys.tolist(), strict=True)
+    return {name: key for name, key in rows if name in named}
 
 
 def _measured(value: object, positive: str) -> bool | float | None:

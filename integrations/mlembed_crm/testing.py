@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mlembed_crm.action import Action
-    from mlembed_crm.destinations import Destination
+    from mlembed_crm.destinations import Destination, Limits
 
     Respond = Callable[[httpx.Request], httpx.Response]
 
 _KEY, _SCORE = "key-of-an-entity", 0.123456789
 _REPEATED = (500, 502, 503, 504)
+_PERHAPS_TAKEN = (500, 502, 504)  # 503 says that it was not
+_MOST = 200  # of a batch that takes more, what is left of it would show nothing new
 
 
 class DestinationContract:
@@ -76,7 +78,7 @@ class DestinationContract:
         return [
             rule.action(
                 Prediction(
-                    (source, time.time_ns(), SEQUENCE.next(), 0, _score(k), "ok", "", f"{_KEY}-{k}")
+                    (source, time.time_ns(), SEQUENCE.next(), 0, _score(k), "ok", "", _key(k))
                 )
             )
             for k in range(n)
@@ -92,16 +94,15 @@ class DestinationContract:
 
     def test_its_limits_can_be_kept(self) -> None:
         """A call ends before the longest lease does."""
-        limits = self.destination(httpx.MockTransport(lambda _: httpx.Response(200))).limits
+        limits = self._limits()
 
         assert limits.batch >= 1
         assert 0 < limits.call_seconds < MAX_LEASE_SECONDS
         assert limits.pause_seconds >= 0
 
     def test_it_takes_as_many_as_it_says(self) -> None:
-        """One answer an action, in their order."""
-        destination = self.destination(httpx.MockTransport(lambda _: httpx.Response(200)))
-        actions = self.actions(min(3, destination.limits.batch))
+        """A full batch, as far as 200: one answer an action, in their order."""
+        actions = self.actions(min(_MOST, self._limits().batch))
 
         answers = self._outcome(lambda request: self.answer(request, actions), actions)
 
@@ -110,8 +111,7 @@ class DestinationContract:
     def test_every_action_leaves(self) -> None:
         """What is answered for was sent: each action's entity, and what is decided about it."""
         sent: list[bytes] = []
-        destination = self.destination(httpx.MockTransport(lambda _: httpx.Response(200)))
-        actions = self.actions(min(3, destination.limits.batch))
+        actions = self.actions(min(_MOST, self._limits().batch))
 
         def respond(request: httpx.Request) -> httpx.Response:
             sent.append(request.content)
@@ -178,8 +178,7 @@ class DestinationContract:
     def test_it_takes_no_page_for_an_answer(self) -> None:
         """What a proxy shows in the service's place says nothing of an action."""
         if self.reads_answers:
-            page = httpx.Response(200, html="<html><title>Sign in</title></html>")
-            for error in self._errors(lambda _: page):
+            for error in self._errors(_always(_page())):
                 assert not error.permanent
 
     def test_no_answer_is_an_unknown_fate(self) -> None:
@@ -208,6 +207,17 @@ class DestinationContract:
                     for secret in (*self.secrets, _KEY, str(_SCORE)):
                         assert secret not in shown, status
 
+    def test_what_may_have_been_taken_is_an_unknown_fate(self) -> None:
+        """Where twice is twice, an answer that does not tell must say so: else it is sent again."""
+        if self._limits().idempotent:
+            return
+        answers = [httpx.Response(status) for status in _PERHAPS_TAKEN]
+        if self.reads_answers:
+            answers.append(_page())
+        for answer in answers:
+            for error in self._errors(_always(answer)):
+                assert error.unknown, answer.status_code
+
     def test_an_event_is_taken_or_refused_for_good(self) -> None:
         """What it cannot write is told with the remedy, and not tried again and again."""
         actions = self.actions(1, event=True)
@@ -221,9 +231,11 @@ class DestinationContract:
             assert answer.permanent
             assert "upsert" in answer.reason
 
+    def _limits(self) -> Limits:
+        return self.destination(httpx.MockTransport(lambda _: httpx.Response(200))).limits
+
     def _some(self) -> list[Action]:
-        limits = self.destination(httpx.MockTransport(lambda _: httpx.Response(200))).limits
-        return self.actions(min(2, limits.batch))
+        return self.actions(min(2, self._limits().batch))
 
     def _errors(self, respond: Respond) -> list[DeliveryError]:
         """Return what became of actions where the service answers so; all must be errors."""
@@ -247,9 +259,19 @@ class DestinationContract:
         return answers
 
 
+def _key(place: int) -> str:
+    """Return a key that is no part of another, so that each is looked for by itself."""
+    return f"{_KEY}-{place:05}"
+
+
 def _score(place: int) -> float:
-    return _SCORE + place / 8
+    """Return a score of which, up to 200 places, the same is so."""
+    return _SCORE + place / 1000
 
 
 def _always(response: httpx.Response) -> Respond:
     return lambda _: response
+
+
+def _page() -> httpx.Response:
+    return httpx.Response(200, html="<html><title>Sign in</title></html>")

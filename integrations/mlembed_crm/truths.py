@@ -23,10 +23,12 @@ class Truth:
 
     Attributes:
         record: Its kind of record, such as `deals`, `Opportunity` or `sale.opportunity`.
-        key: The field that holds the key of the entity, as given to `predict(..., key=...)`.
+        key: The field that holds the key of the entity, as given to `predict(..., key=...)`; the
+            key of a number is its text, `42` whether it is given as 42 or as 42.0.
         field: The field that tells the outcome.
-        values: The outcome for each value of that field, by its text; a record whose value is none
-            of them has no outcome yet. Empty where the field itself holds a number or a boolean.
+        values: The outcome for each value of that field, by its text, which is `true` or `false` for
+            a boolean; a record whose value is none of them has no outcome yet. Empty where the
+            field itself holds a number or a boolean.
         prediction_id: The field in which the prediction's id was written; empty where there is
             none, and the outcome is that of the entity.
     """
@@ -49,21 +51,21 @@ class Truth:
         return tuple(dict.fromkeys(name for name in named if name))
 
     def found(self, values: Mapping[str, Any], observed: float) -> Found | None:
-        """Return the outcome that a record tells; None where it tells none.
+        """Return the outcome that a record tells; None where it tells none, or not of whom.
 
         Args:
             values: Of `fields`, as the system gave them.
             observed: When the record changed, Unix time.
         """
         value = values.get(self.field)
-        key, prediction_id = values.get(self.key), values.get(self.prediction_id)
-        if value is None or (not key and not prediction_id):
+        key, prediction_id = _key(values.get(self.key)), values.get(self.prediction_id)
+        if value is None or not (key or prediction_id):
             return None
         if self.values:
-            value = self.values.get(str(value))
-        if not isinstance(value, (bool, int, float, str)):
+            value = self.values.get(_text(value), self.values.get(str(value)))
+        if not isinstance(value, (bool, int, float, str)) or value == "":
             return None
-        return Found(str(key or ""), str(prediction_id or ""), value, observed)
+        return Found(key, str(prediction_id or ""), value, observed)
 
 
 class Found(NamedTuple):
@@ -113,3 +115,16 @@ class Readable(Protocol):
             DeliveryError: If it cannot be read; `stops` if somebody must act.
         """
         ...
+
+
+def _key(value: Any) -> str:
+    """Return the key that a field holds, empty where it holds none: 0 is one, False is not."""
+    return "" if value is None or isinstance(value, bool) else _text(value)
+
+
+def _text(value: Any) -> str:
+    """Return *value* as it is written by whoever knows no types: `true`, `42`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_whole else value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from crm.batching import Batches
-from mlembed_crm import Rule, Upsert, every_score, field
+from crm.receiver import prediction
+from mlembed_crm import HubSpot, Odoo, Receipt, Rule, Tryton, Upsert, every_score, field
 from mlembed_crm.checking import check
 from mlembed_crm.destinations import Field
 from mlembed_crm.errors import DeliveryError
@@ -27,6 +30,7 @@ FIELDS = {
     "locked": Field(kind="number", writable=False),
     "owner": Field(kind=None),
     "tier": Field(kind="text", choices=("high", "low")),
+    "strict": Field(kind="text", strict=True, choices=("1", "2")),
 }
 
 
@@ -63,6 +67,7 @@ def test_rule_that_fits_has_nothing_to_be_told() -> None:
         "version": "version",
         "email": field("score", "text"),
         "tier": field("label", words=("high", "low")),
+        "strict": field("label", words=("1", "2")),
     }
 
     assert found(fields) == []
@@ -79,6 +84,9 @@ def test_rule_that_fits_has_nothing_to_be_told() -> None:
         ({"percent": "score"}, "error", "say kind='integer'"),
         ({"day": "time"}, "error", "say kind='date'"),
         ({"risky": "label"}, "error", "holds a boolean"),
+        ({"strict": "score"}, "error", "holds a text and is given a number; say kind='text'"),
+        ({"strict": field("score", "integer")}, "error", "say kind='text'"),
+        ({"strict": field("label", "boolean")}, "error", "say kind='text'"),
         ({"note": "version"}, "warning", "20 characters fit"),
         ({"note": field(lambda _: "x")}, "warning", "say max_length=20, truncate=True"),
         ({"note": field("label", max_length=30)}, "warning", "20 characters fit"),
@@ -138,3 +146,64 @@ def test_destination_that_cannot_be_asked_is_told_with_its_reason() -> None:
 def test_destination_without_fields_takes_any_event() -> None:
     """A webhook has no schema to check against."""
     assert list(check([Rule("r", "m", every_score(), "desk")], {"desk": Batches()})) == []
+
+
+def erp(request: httpx.Request) -> httpx.Response:
+    """Answer as an Odoo or a Tryton whose model has but texts, and takes whatever is written."""
+    method = str(request.url).rsplit("/", 1)[-1]
+    fields = {"id": {"type": "integer"}, "ref": {"type": "char"}, "note": {"type": "char"}}
+    told: Any = {"fields_get": fields, "search_read": [{"id": 7, "ref": "c-1"}], "write": True}
+    rpc: dict[str, Any] = {"method": "", **json.loads(request.content or b"{}")}
+    if "db" in rpc["method"]:
+        return httpx.Response(200, json={"result": [7, "session", None]})
+    if rpc["method"]:
+        method = rpc["method"].rsplit(".", 1)[-1]
+        return httpx.Response(200, json={"result": told.get(method)})
+    return httpx.Response(200, json=told.get(method))
+
+
+def hubspot(request: httpx.Request) -> httpx.Response:
+    """Answer as a HubSpot whose properties are texts."""
+    if request.method == "GET":
+        known = [{"name": "ref", "type": "string", "hasUniqueValue": True}]
+        return httpx.Response(200, json={"results": [*known, {"name": "note", "type": "string"}]})
+    (row,) = json.loads(request.content)["inputs"]
+    told = {"id": "7", "objectWriteTraceId": row["objectWriteTraceId"]}
+    return httpx.Response(200, json={"status": "COMPLETE", "results": [told]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        field("score"),
+        field("score", "integer"),
+        field(lambda _: True, "boolean"),
+        field("time", "date"),
+        field("time"),
+        field("score", "text"),
+    ],
+    ids=lambda value: value.kind,
+)
+@pytest.mark.parametrize(
+    "crm",
+    [
+        Odoo("https://x.example", "db", "key", transport=httpx.MockTransport(erp)),
+        Tryton(
+            "https://x.example",
+            "db",
+            user="u",
+            password="p",  # noqa: S106  of a server that there is not
+            transport=httpx.MockTransport(erp),
+        ),
+        HubSpot("token", transport=httpx.MockTransport(hubspot)),
+    ],
+    ids=["odoo", "tryton", "hubspot"],
+)
+def test_check_and_destination_agree_on_what_a_text_takes(crm: Any, value: Any) -> None:
+    """What is approved is sent, and what is an error would be refused."""
+    rule = Rule("r", "m", every_score(), "crm", upsert=Upsert("m", "ref", {"note": value}))
+
+    levels = {finding.level for finding in check([rule], {"crm": crm})}
+    (answer,) = crm.send([rule.action(prediction(0.5, "c-1"))])
+
+    assert ("error" not in levels) == isinstance(answer, Receipt)

@@ -6,8 +6,21 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
+import pytest
 
-from mlembed_crm import HubSpot, Odoo, Salesforce, Slack, Tryton, Upsert, Webhook
+from mlembed_crm import (
+    DeliveryError,
+    HubSpot,
+    Limits,
+    Odoo,
+    Receipt,
+    Salesforce,
+    Slack,
+    Tryton,
+    Upsert,
+    Webhook,
+)
+from mlembed_crm.destinations.endpoint import Behind, Endpoint
 from mlembed_crm.testing import DestinationContract
 
 if TYPE_CHECKING:
@@ -146,3 +159,59 @@ class TestTryton(DestinationContract):
             "write": None,
         }
         return httpx.Response(200, json={"id": 1, "result": results.get(method)})
+
+
+class Careless(Behind):
+    """Sends but three of a batch, and lets what may have arrived be sent again."""
+
+    limits = Limits(batch=50, call_seconds=10, idempotent=False)
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._endpoint = Endpoint("https://desk.example", transport=transport)
+
+    def send(self, actions: Sequence[Action], /) -> list[Receipt]:
+        """Post the first three."""
+        body = b"".join(action.event() for action in actions[:3])
+        answer = self._endpoint.call("POST", headers={}, content=body)
+        if answer.status != httpx.codes.OK or answer.body != b"ok":
+            raise DeliveryError("it was not taken", status=answer.status)
+        return [Receipt(answer.status)] * len(actions)
+
+
+class Contract(DestinationContract):
+    """Run by hand, since it does not pass."""
+
+    __test__ = False
+
+    def destination(self, transport: httpx.BaseTransport) -> Careless:
+        return Careless(transport)
+
+    def answer(self, request: httpx.Request, actions: Sequence[Action]) -> httpx.Response:
+        del request, actions
+        return httpx.Response(200, text="ok")
+
+
+def test_contract_tries_a_whole_batch() -> None:
+    """Who sends but the first few of it, and gives a receipt for all, does not pass."""
+    with pytest.raises(AssertionError, match="an action was not sent"):
+        Contract().test_every_action_leaves()
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 200])
+def test_contract_wants_an_unknown_fate_where_twice_is_twice(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A failure or a page does not tell that nothing was done; to say so alone is enough."""
+    send = Careless.send
+
+    def careful(self: Careless, actions: Sequence[Action], /) -> list[Receipt]:
+        try:
+            return send(self, actions)
+        except DeliveryError as error:
+            unknown = error.status != status
+            raise DeliveryError(error.reason, status=error.status, unknown=unknown) from None
+
+    monkeypatch.setattr(Careless, "send", careful)
+
+    with pytest.raises(AssertionError, match=str(status)):
+        Contract().test_what_may_have_been_taken_is_an_unknown_fate()

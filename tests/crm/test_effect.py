@@ -12,9 +12,12 @@ import pytest
 import scipy.stats
 
 from crm.receiver import action
-from mlembed_crm.effect import effects, lookup, wilson
+from mlembed_crm.effect import effects, wilson
+from mlembed_crm.effect.outcomes import Observed, lookup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlembed_crm import Action
     from mlembed_crm.action import State
 
@@ -24,9 +27,10 @@ def group(state: State, n: int, first: int = 0) -> list[Action]:
     return [dataclasses.replace(action(f"{state}-{k}"), state=state) for k in range(first, n)]
 
 
-def outcome_by(values: dict[str, Any]) -> Any:
-    """Return what finds outcomes by the entity's key."""
-    return lookup({}, values)
+def of(one: Action, *, value: bool, after: float = 60, rank: int = 0, **named: str) -> Observed:
+    """Return an outcome of the entity of an action, seconds after it."""
+    names = {"model": one.model, "key": one.key or "", "prediction_id": "", **named}
+    return Observed(**names, value=value, moment=one.created + after, rank=(rank, 0))
 
 
 def told(treated: list[Any], control: list[Any]) -> Any:
@@ -34,7 +38,7 @@ def told(treated: list[Any], control: list[Any]) -> Any:
     actions = group("sent", len(treated)) + group("held", len(control))
     values = {f"sent-{k}": value for k, value in enumerate(treated)}
     values |= {f"held-{k}": value for k, value in enumerate(control)}
-    (effect,) = effects(actions, outcome_by(values))
+    (effect,) = effects(actions, lambda one: values[one.key or ""])
     return effect
 
 
@@ -141,12 +145,68 @@ def test_entity_counts_once() -> None:
     assert effect.treated.mean == pytest.approx(0.5)
 
 
+def test_entity_belongs_to_the_group_of_its_first_action() -> None:
+    """Where the share that is held back was changed, nobody is in both groups, or counted twice."""
+    cases: dict[str, list[State]] = {
+        "a": ["sent", "held", "sent"],
+        "b": ["held", "sent", "sent"],
+    }
+    actions = [
+        dataclasses.replace(action(key), created=float(place), state=state)
+        for key, states in cases.items()
+        for place, state in enumerate(states)
+    ]
+
+    (effect,) = effects(actions[::-1], lambda _: True)
+
+    for group, n_actions, n_sent in ((effect.treated, 2, 2), (effect.control, 1, 0)):
+        assert (group.n_actions, group.n_sent) == (n_actions, n_sent)
+        assert (group.n_entities, group.n_outcomes) == (1, 1)
+
+
 def test_outcome_of_the_prediction_goes_before_that_of_the_key() -> None:
     """What is said of this very prediction is nearer than what is said of its entity."""
-    one = action("a")
-    find = lookup({one.prediction_id: True}, {"a": False, "b": False})
+    one, other = action("a"), action("b")
+    find = lookup(
+        [
+            of(one, value=True, prediction_id=one.prediction_id),
+            of(one, value=False, rank=9),
+            of(other, value=False),
+        ]
+    )
 
-    assert (find(one), find(action("b")), find(action("c"))) == (True, False, None)
+    assert (find(one), find(other), find(action("c"))) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        (lambda one: [of(one, value=True, prediction_id="of a later one")], True),
+        (lambda one: [of(one, value=True, model="another")], None),
+        (lambda one: [of(one, value=True, key="another")], None),
+        (lambda one: [of(one, value=True, after=-1)], None),
+        (lambda one: [of(one, value=True, after=0)], True),
+        (lambda one: [of(one, value=True, after=-1, prediction_id=one.prediction_id)], True),
+        (lambda one: [of(one, value=True, rank=2), of(one, value=False, rank=1)], True),
+        (lambda one: [of(one, value=True), of(one, value=False)], False),
+        (lambda one: [of(one, value=True, rank=1), of(one, value=False, after=-1, rank=2)], True),
+    ],
+    ids=["later", "model", "key", "before", "then", "own", "rank", "last", "last-but-before"],
+)
+def test_outcome_is_of_the_model_and_the_entity_and_not_from_before(
+    reports: Callable[[Action], list[Observed]], expected: Any
+) -> None:
+    """Whichever prediction it names; of several the last that can have come of the action."""
+    one = action("a")
+
+    assert lookup(reports(one))(one) is expected
+
+
+def test_outcome_without_a_key_is_of_no_other_action_without_one() -> None:
+    """Who is not known is not the same."""
+    one = action(None)
+
+    assert lookup([of(one, value=True, prediction_id="another")])(one) is None
 
 
 def test_rules_are_told_apart_and_in_order() -> None:

@@ -14,7 +14,7 @@ import pytest
 from crm.receiver import action
 from crm.test_commands import run
 from mlembed_crm import Outbox
-from mlembed_crm.effect import effects, lookup
+from mlembed_crm.effect import effects
 from mlembed_crm.effect.page import axes, render
 from training.report.browser import CHROMIUM, Browser
 
@@ -37,7 +37,7 @@ def effect(treated: list[Any], control: list[Any], rule: str = "calls") -> Effec
             name = f"{state}-{place}"
             actions.append(dataclasses.replace(action(name), id=name, rule=rule, state=state))
             outcomes[name] = value
-    (found,) = effects(actions, lookup({}, {k: v for k, v in outcomes.items() if v is not None}))
+    (found,) = effects(actions, lambda one: outcomes[one.id])
     return found
 
 

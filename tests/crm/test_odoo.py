@@ -455,8 +455,8 @@ def test_describe_tells_types_choices_and_sizes(server: Server) -> None:
     """The fields of a model are told as mappings name them."""
     fields = connected(server).describe("crm.lead")
 
-    assert fields["ref"] == Field(kind="text", max_length=40)
-    assert fields["stage"] == Field(kind="text", choices=("new", "won", "lost"))
+    assert fields["ref"] == Field(kind="text", max_length=40, strict=True)
+    assert fields["stage"] == Field(kind="text", choices=("new", "won", "lost"), strict=True)
     assert fields["id"] == Field(kind="integer", writable=False, unique=True)
     assert fields["write_date"] == Field(kind="datetime", writable=False)
     assert fields["probability"] == Field(kind="number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from mlembed.monitoring.log import read_log
 from mlembed.monitoring.outcomes import join
 from mlembed_crm import Outbox, Outcomes, Truth, Webhook
 from mlembed_crm.errors import DeliveryError
+from mlembed_crm.outcomes import Read
 from mlembed_crm.truths import Found, Page
 
 if TYPE_CHECKING:
@@ -104,6 +106,53 @@ def test_run_that_breaks_off_reports_the_page_again(outbox: Outbox) -> None:
     assert [key for _, _, key, _ in model.outcomes] == list("abcdcde")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Found("x", "", float("nan"), NOON),
+        Found("x", "", 10**400, NOON),
+        Found("x", "", "", NOON),
+        Found("x", "", value=True, observed=-1.0),
+        Found("x", "", value=True, observed=float("nan")),
+        Found("x", "", value=True, observed=1e30),
+    ],
+)
+def test_record_that_is_no_outcome_stops_none_behind_it(
+    outbox: Outbox,
+    registry: FileRegistry,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    odd: Found,
+) -> None:
+    """It is passed over, counted, and told of once, without what it holds."""
+    with closing(mlembed.load("toy@champion", registry=registry, settings=settings)) as model:
+        reader = Outcomes("deals", Pages(found("a"), odd, odd, found("b")), TRUTH, model, outbox)
+        done = reader.run_once()
+        again = reader.run_once()
+        model.flush()
+
+    assert (done.outcomes, done.pages, done.passed_over) == (2, 2, 2)
+    assert again == Read(pages=1)
+    assert [one.key for one in read_log(settings.log_dir, "toy").outcomes] == ["a", "b"]
+    (warning,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "'deals'" in warning.getMessage()
+    assert "'stage'" in warning.getMessage()
+    assert "nan" not in warning.getMessage()
+
+
+def test_webhook_that_tells_no_outcome_is_not_taken(
+    outbox: Outbox, registry: FileRegistry, settings: Settings
+) -> None:
+    """Its sender would send it again and again."""
+    truth = Truth(record="deals", key="id", field="amount")
+    when = dt.datetime.fromtimestamp(NOON, dt.UTC)
+    with closing(mlembed.load("toy@champion", registry=registry, settings=settings)) as model:
+        reader = Outcomes("deals", None, truth, model, outbox)
+
+        assert not reader.take({"id": "a", "amount": float("inf")}, when)
+        assert reader.take({"id": "a", "amount": 5}, when)
+
+
 def test_source_that_cannot_be_read_is_an_error_and_loses_nothing(outbox: Outbox) -> None:
     """The cursor stays where it was."""
     source, model = Pages(*map(found, "ab")), Told()
@@ -170,6 +219,11 @@ def test_outcome_is_joined_to_its_prediction(
         ),
         ({"ext_id": "c-1", "stage": "open"}, None),
         ({"ext_id": "c-1", "stage": None}, None),
+        ({"ext_id": 42.0, "stage": "won"}, Found("42", "", value=True, observed=NOON)),
+        ({"ext_id": 4.5, "stage": "won"}, Found("4.5", "", value=True, observed=NOON)),
+        ({"ext_id": 0, "stage": "won"}, Found("0", "", value=True, observed=NOON)),
+        ({"ext_id": "", "stage": "won"}, None),
+        ({"ext_id": False, "stage": "won"}, None),  # as Odoo tells what is empty
         ({"ext_id": None, "stage": "won"}, None),
         ({"stage": "won"}, None),
         ({}, None),
@@ -186,6 +240,17 @@ def test_truth_without_values_takes_numbers_and_booleans_as_they_are() -> None:
 
     assert truth.found({"id": 1, "amount": 12.5}, NOON) == Found("1", "", 12.5, NOON)
     assert truth.found({"id": 1, "amount": [1]}, NOON) is None
+    assert truth.found({"id": 1, "amount": ""}, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("True", True), ("1", 1.0), ("1", 1), ("1.0", 1.0)]
+)
+def test_truth_finds_values_by_their_text(text: str, value: Any) -> None:
+    """However a system writes booleans and numbers."""
+    truth = Truth(record="deals", key="id", field="is_won", values={text: "won"})
+
+    assert truth.found({"id": 1, "is_won": value}, NOON) == Found("1", "", "won", NOON)
 
 
 def test_webhook_that_was_verified_is_taken(outbox: Outbox) -> None:

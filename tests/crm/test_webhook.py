@@ -12,7 +12,7 @@ import standardwebhooks
 
 from crm.receiver import SECRET, action, answer, raw, receiving, webhook
 from mlembed_crm import Webhook, verify
-from mlembed_crm.destinations.answers import retry_after
+from mlembed_crm.destinations.answers import RATE_LIMIT_SECONDS, retry_after
 from mlembed_crm.destinations.deadline import Deadline
 from mlembed_crm.errors import DeliveryError
 
@@ -94,7 +94,7 @@ def test_limit_without_a_time_is_a_pause_for_everyone(
     receiver: Receiver, said: dict[str, str]
 ) -> None:
     """Who is told that it is too much does not go on with the next action."""
-    assert failure(receiver, answer(429, **said)).retry_after == 30
+    assert failure(receiver, answer(429, **said)).retry_after == RATE_LIMIT_SECONDS
     assert failure(receiver, answer(503, **said)).retry_after is None
 
 

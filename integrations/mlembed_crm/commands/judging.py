@@ -12,7 +12,8 @@ from mlembed.errors import SettingsError
 from mlembed.settings import default_settings
 from mlembed_crm.checking import check as findings_of
 from mlembed_crm.commands.saying import say, table
-from mlembed_crm.effect import effects, lookup, wording
+from mlembed_crm.effect import effects, wording
+from mlembed_crm.effect.outcomes import lookup
 from mlembed_crm.lines import line_of
 from mlembed_crm.replaying import logged, outcomes_of, predictions_of
 
@@ -85,7 +86,7 @@ def report(declared: Declared, options: argparse.Namespace) -> int:
             raise SettingsError(f"no action of a rule '{name}' is in the outbox")
     actions = [one for one in every if not options.rule or one.rule in options.rule]
     logs = logged(_log_dir(options), {action.model for action in actions}, since)
-    found = effects(actions, lookup(*outcomes_of(logs, options.positive)))
+    found = effects(actions, lookup(outcomes_of(logs, options.positive)))
     if options.json:
         for effect in found:
             say(options, effect.to_json(), "")

@@ -99,6 +99,7 @@ class Field:
         max_length: Most characters; None for any.
         choices: What it takes, where it takes but some texts; empty for any.
         unique: Whether no two records have the same value, so that it can identify one.
+        strict: Whether it is a text that takes texts alone; others make one of a number or a boolean.
     """
 
     kind: Kind | None = None
@@ -106,6 +107,7 @@ class Field:
     max_length: int | None = None
     choices: tuple[str, ...] = ()
     unique: bool = False
+    strict: bool = False
 
 
 class Described(Protocol):

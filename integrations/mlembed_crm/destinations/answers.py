@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-RATE_LIMIT_SECONDS = 30.0  # where a service says nothing of how long
+RATE_LIMIT_SECONDS = 60.0  # where a service says nothing of how long
 
 _RETRIED = {408, 425, 429}
 _REDIRECTS = range(300, 400)
@@ -39,7 +39,7 @@ def require_accepted(status: int, headers: Mapping[str, str], *, one_address: bo
     Args:
         status: 2xx is taken; 401, 403 and 410 stop the destination; 408, 425, 429 and what is
             neither 2xx nor 4xx is tried again; every other 4xx is final.
-        headers: Of the answer; `Retry-After` is honoured. 429 without one is a pause of 30 s.
+        headers: Of the answer; `Retry-After` is honoured. 429 without one is a pause of a minute.
         one_address: Whether everything goes to the same address, so that 404 and 405 are about
             that and stop the destination as well.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import SettingsError
 from mlembed_crm.destinations import Limits, Receipt
-from mlembed_crm.destinations.answers import RATE_LIMIT_SECONDS, require_accepted, retry_after
+from mlembed_crm.destinations.answers import require_accepted, retry_after
 from mlembed_crm.destinations.endpoint import Behind, Endpoint
 from mlembed_crm.errors import DeliveryError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BATCH = 20
 
 _PAUSE_SECONDS = 1.0
+_RATE_LIMIT_SECONDS = 30.0
 _MAX_RESPONSE_BYTES = 4096
 _MAX_SECTION = 3000
 # Slack refuses blocks of more than some 13,000 characters together, which it does not document.
@@ -185,7 +186,7 @@ def read(answer: Answer) -> Receipt:
         seconds = retry_after(answer.headers.get("retry-after"), time.time())
         raise DeliveryError(
             f"HTTP {answer.status}: Slack takes no more messages just now",
-            retry_after=RATE_LIMIT_SECONDS if seconds is None else seconds,
+            retry_after=_RATE_LIMIT_SECONDS if seconds is None else seconds,
             status=answer.status,
         )
     if answer.status == _NOT_FOUND or body in _GONE:

@@ -2,7 +2,8 @@
 
 Who is held back is drawn from the key alone, so both groups are alike but for the action, and the
 difference of their outcomes is what it brought. An action that was to be sent counts whether it
-arrived or not: what hinders a delivery may also bear on the outcome. Each entity counts once.
+arrived or not: what hinders a delivery may also bear on the outcome. Each entity counts once, in the
+group of its first action: where the share that is held back was changed, one may have been in both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlembed_crm.action import Action
 
@@ -25,7 +26,8 @@ class Group:
     """The entities that were treated alike.
 
     Attributes:
-        n_actions: Actions that were for them, sent or held back.
+        n_actions: Actions of the group that were for them. What was done for them as if they were of
+            the other group is counted nowhere.
         n_sent: Of them, those that arrived.
         n_entities: How many they are.
         n_outcomes: Of them, those whose outcome is known.
@@ -85,23 +87,13 @@ def effects(
         actions: All there are; those of which only the memory is left are passed over.
         outcome_of: The outcome of an action's entity, None where it is not known.
     """
-    by_rule: dict[str, tuple[list[Action], list[Action]]] = {}
+    by_rule: dict[str, list[Action]] = {}
     for action in actions:
         if action.state != "remembered":
-            by_rule.setdefault(action.rule, ([], []))[action.state == "held"].append(action)
-    return tuple(_effect(rule, *by_rule[rule], outcome_of=outcome_of) for rule in sorted(by_rule))
-
-
-def lookup(
-    by_prediction: Mapping[str, bool | float], by_key: Mapping[str, bool | float]
-) -> Callable[[Action], bool | float | None]:
-    """Return what finds the outcome of an action: by its prediction's id, else by its key."""
-
-    def outcome_of(action: Action) -> bool | float | None:
-        found = by_prediction.get(action.prediction_id)
-        return by_key.get(action.key or "") if found is None else found
-
-    return outcome_of
+            by_rule.setdefault(action.rule, []).append(action)
+    return tuple(
+        _effect(rule, *_groups(by_rule[rule]), outcome_of=outcome_of) for rule in sorted(by_rule)
+    )
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
@@ -151,16 +143,31 @@ def _effect(
     )
 
 
+def _groups(actions: Sequence[Action]) -> tuple[list[Action], list[Action]]:
+    """Return the actions of who was treated first, and of who was held back first, the oldest first."""
+    groups: tuple[list[Action], list[Action]] = ([], [])
+    first: dict[str, bool] = {}
+    for action in sorted(actions, key=lambda each: each.created):
+        is_held = action.state == "held"
+        if first.setdefault(_entity(action), is_held) == is_held:
+            groups[is_held].append(action)
+    return groups
+
+
 def _outcomes(
     actions: Sequence[Action], outcome_of: Callable[[Action], bool | float | None]
 ) -> dict[str, bool | float | None]:
     """Return the outcome of each entity, of its first action that has one."""
     found: dict[str, bool | float | None] = {}
-    for action in sorted(actions, key=lambda each: each.created):
-        entity = action.key or action.id
+    for action in actions:
+        entity = _entity(action)
         if found.get(entity) is None:
             found[entity] = outcome_of(action)
     return found
+
+
+def _entity(action: Action) -> str:
+    return action.key or action.id
 
 
 Ends = tuple[float | None, float | None, float | None]

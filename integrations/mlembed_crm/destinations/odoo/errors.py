@@ -17,8 +17,6 @@ from mlembed_crm.errors import DeliveryError
 if TYPE_CHECKING:
     from mlembed_crm.destinations.endpoint import Answer
 
-PAUSE_SECONDS = 60.0
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _MOST = 100
 # What a value that the field cannot hold raises inside Odoo, which answers 500 then.
@@ -58,12 +56,9 @@ def require_good(answer: Answer, record: str, *, reading: bool) -> None:
     try:
         require_accepted(status, answer.headers)
     except DeliveryError as error:
-        pause = error.retry_after
-        if pause is None and status == http.HTTPStatus.TOO_MANY_REQUESTS:
-            pause = PAUSE_SECONDS
         raise DeliveryError(
             f"{error.reason}: {name}" if name else error.reason,
-            retry_after=pause,
+            retry_after=error.retry_after,
             permanent=error.permanent,
             status=status,
             stops=error.stops,

@@ -16,8 +16,6 @@ from mlembed_crm.errors import DeliveryError
 if TYPE_CHECKING:
     from mlembed_crm.destinations.endpoint import Answer
 
-PAUSE_SECONDS = 60.0
-
 _FIELD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 _MOST_FIELDS = 5
 _WARNING = (
@@ -68,12 +66,7 @@ def require_good(answer: Answer, *, reading: bool = False) -> None:
         raise DeliveryError(why, permanent=not reading, status=status, stops=reading)
     if status == http.HTTPStatus.LOCKED:
         raise DeliveryError("ConcurrencyException: somebody else writes it", status=status)
-    try:
-        require_accepted(status, answer.headers)
-    except DeliveryError as error:
-        if status == http.HTTPStatus.TOO_MANY_REQUESTS and error.retry_after is None:
-            raise DeliveryError(error.reason, retry_after=PAUSE_SECONDS, status=status) from None
-        raise
+    require_accepted(status, answer.headers)
 
 
 def odd(answer: Answer) -> DeliveryError:

@@ -43,12 +43,14 @@ def field_of(name: str, definition: Definition) -> Field:
     """Return what a definition of Tryton's says of a field."""
     size, selection = definition.get("size"), definition.get("selection")
     choices = selection if isinstance(selection, list) else []
+    kind = _KINDS.get(str(definition.get("type")))
     return Field(
-        kind=_KINDS.get(str(definition.get("type"))),
+        kind=kind,
         writable=not definition.get("readonly"),
         max_length=size if isinstance(size, int) else None,
         choices=tuple(str(choice[0]) for choice in choices if choice and choice[0]),
         unique=name == "id",
+        strict=kind == "text",
     )
 
 
