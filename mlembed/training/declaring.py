@@ -15,10 +15,11 @@ from mlembed.training import lowering
 from mlembed.training.calibrating import METHODS
 from mlembed.training.competitors import competitors
 from mlembed.training.conformal import Interval
+from mlembed.training.kinds import wrong_kinds
 from mlembed.training.labels import DEFAULT_THRESHOLD
 from mlembed.training.spaces import space_problems
 from mlembed.training.timesplit import TimeSplit
-from mlembed.training.yardstick import metrics_for, suits
+from mlembed.training.yardstick import UNFIT, metrics_for, suits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,9 @@ def require_sound(trainer: Trainer) -> None:
     Raises:
         DeclarationError: Listing everything that is wrong.
     """
+    problems = list(wrong_kinds(trainer))
+    if problems:
+        raise DeclarationError(f"Trainer '{trainer.name}': {'; '.join(problems)}")
     problems = [
         *_names(trainer),
         *_label(trainer),
@@ -88,7 +92,9 @@ def _baseline(trainer: Trainer) -> Iterator[str]:
 
 def _label(trainer: Trainer) -> Iterator[str]:
     kind, label = trainer.label.kind, trainer.label.column
-    if not suits(trainer.metric, kind):
+    if kind == "binary" and trainer.metric in UNFIT:
+        yield f"nothing can be chosen by metric '{trainer.metric}': {UNFIT[trainer.metric]}"
+    elif not suits(trainer.metric, kind):
         yield (
             f"metric '{trainer.metric}' does not suit a {kind} label; expected one of "
             f"{', '.join(metrics_for(kind))}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.bundle.golden import Golden
+from mlembed.errors import DataError
 from mlembed.serving.encoder import Encoder
 from mlembed.training.probes import IDS, spread
 
@@ -41,7 +42,7 @@ def choose_golden(
     splits: Mapping[str, Sequence[float]] | None = None,
     threshold: float | None = None,
 ) -> Golden:
-    """Choose at most 100 records and score them as a host would.
+    """Choose at most 100 records and score them as a host would; each has a finite score.
 
     Args:
         title: The bundle as people name it.
@@ -50,13 +51,21 @@ def choose_golden(
         x: Rows held out of the fit, `(n_records, n_columns)`.
         splits: Thresholds by feature; those of raw columns are used.
         threshold: Score from which a label is positive; None or NaN where there is none.
+
+    Raises:
+        DataError: If no record has a finite score.
     """
     usual = [decode(columns, row) for row in spread(x, _N_USUAL).tolist()]
     close = [decode(columns, row) for row in _closest(session, x, threshold).tolist()]
     odd = itertools.islice(_odd(columns, usual[0]), _N_ODD)
     at_splits = itertools.islice(_at_splits(columns, usual, splits or {}), _N_SPLITS)
-    records = (*usual, *close, *odd, *at_splits)
-    return Golden(records, _scores(title, columns, session, records))
+    records = [*usual, *close, *odd, *at_splits]
+    scored = zip(records, _scores(title, columns, session, records), strict=True)
+    # The exponential of a link ends where doubles do: a host answers such a row with its fallback.
+    finite = [(record, score) for record, score in scored if np.isfinite(score).all()]
+    if not finite:
+        raise DataError(f"{title}: no held-out row has a finite score; scale the label")
+    return Golden(*zip(*finite, strict=True))
 
 
 def decode(columns: Sequence[Column], row: Sequence[float]) -> Record:

@@ -49,6 +49,7 @@ class Measuring:
         settled: What later rows settled.
         contest: How it was chosen.
         champion: What serves now, or None.
+        given: Whether the rows held out are a table of their own, which no split made.
     """
 
     trainer: Trainer
@@ -59,6 +60,7 @@ class Measuring:
     settled: Settled
     contest: Contest
     champion: Bundle | None
+    given: bool = False
 
 
 def measure(what: Measuring) -> dict[str, Any]:
@@ -176,7 +178,6 @@ def _baseline(trainer: Trainer, rows: Rows, table: Dataset) -> dict[str, Any]:
 def _sides(what: Measuring) -> dict[str, Any]:
     """Say what stands on each side of the split."""
     trainer, train, settled = what.trainer, what.prepared.table, what.settled.sides
-    split = trainer.held_out_by
     tables = {"train": train.take(settled.train) if len(settled.test) else train}
     if len(settled.test):
         tables["calibration"] = train.take(settled.test)
@@ -185,5 +186,8 @@ def _sides(what: Measuring) -> dict[str, Any]:
         time=time_of(trainer),
         entity=trainer.entity or None,
     )
+    if what.given:
+        return {"kind": "A table of its own", **told}
+    split = trainer.held_out_by
     gap_seconds = getattr(split, "gap_seconds", 0.0)
     return {"kind": type(split).__name__, "gap_seconds": gap_seconds, **told}

@@ -108,13 +108,18 @@ def probes(
     found = [
         given("heldout", spread(x_heldout, N_HELDOUT)),
         *(_vary(name, bases, list(map(of, columns))) for name, of in values.items()),
-        *_splits(x_heldout, [splits.get(column.name, ()) for column in columns], random),
+        *_splits(x_heldout, [_thresholds(column, splits) for column in columns], random),
         given("all_missing", missing),
         given("random", _random(x_heldout, columns, random)),
         given("recombined", _recombined(x_heldout, random)),
         *_foreign(x_heldout, bases, columns, random),
     ]
     return {probe.name: probe for probe in found if len(probe)}
+
+
+def _thresholds(column: Column, splits: Mapping[str, Sequence[float]]) -> Sequence[float]:
+    """Return where a column is split; of codes, which are all tried, nothing lies between."""
+    return () if column.kind in ("category", "boolean") else splits.get(column.name, ())
 
 
 def may_be_missing(column: Column) -> bool:
@@ -258,10 +263,11 @@ def _random(x_heldout: Matrix, columns: Sequence[Column], random: np.random.Gene
         low, high = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
         if column.kind == "category":
             x[:, position] = random.integers(0, max(1, column.n_codes), N_RANDOM)
-        elif column.kind == "number":
-            x[:, position] = random.uniform(low, high, N_RANDOM)
         else:
-            x[:, position] = random.uniform(low, high, N_RANDOM).round()
+            along = random.random(N_RANDOM)
+            # high - low may be beyond any double; a rounded sum may be just outside of the two.
+            drawn = np.clip(low * (1.0 - along) + high * along, low, high)
+            x[:, position] = drawn if column.kind == "number" else drawn.round()
         if may_be_missing(column):
             share = _MISSING_SHARE if column.n_codes or column.kind != "category" else 1.0
             x[random.random(N_RANDOM) < share, position] = np.nan

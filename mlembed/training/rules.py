@@ -37,6 +37,8 @@ _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity|nan)"
 # Nine to eleven digits are seconds since 1970, from 1973 to 5138; 20240101 and milliseconds
 # would be read as other times without a word.
 _EPOCH = r"-?\d{9,11}(\.\d+)?"
+_DATES = 19_000_101, 21_001_231  # as whole numbers; in seconds, two weeks of 1970
+_TOO_MANY_SECONDS = 100_000_000_000
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}.*"
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 _FAMILIES: dict[Family, str] = {
@@ -111,8 +113,10 @@ def number(x: str, kind: Family) -> str:
 
 def time(x: str, kind: Family) -> str:
     """Return cell *x* as seconds since 1970, NULL where it is no time."""
-    if kind != "text":
+    if kind == "time":
         return f"CAST({x} AS DOUBLE)"
+    if kind != "text":
+        return _seconds_of(f"CAST({x} AS DOUBLE)")
     instant = _seconds(f"TRY_CAST({x} AS TIMESTAMP WITH TIME ZONE)")
     return (
         f"CASE WHEN regexp_full_match({x}, {literal(_EPOCH)}) THEN CAST({x} AS DOUBLE) "
@@ -128,13 +132,24 @@ def microseconds(name: str, duckdb_type: str, cleaning: Cleaning) -> str:
         return _exact(name if zoned else f"CAST({name} AS TIMESTAMP)")
     x = cell(name, duckdb_type, cleaning)
     if kind != "text":
-        return f"TRY_CAST(round(CAST({x} AS DOUBLE) * 1e6) AS BIGINT)"
+        return f"TRY_CAST(round({_seconds_of(f'CAST({x} AS DOUBLE)')} * 1e6) AS BIGINT)"
     return (
         f"CASE WHEN regexp_full_match({x}, {literal(_EPOCH)}) "
         f"THEN CAST(round(CAST({x} AS DOUBLE) * 1e6) AS BIGINT) "
         f"WHEN regexp_full_match({x}, {literal(_DATE)}) "
         f"THEN {_exact(f'TRY_CAST({x} AS TIMESTAMP WITH TIME ZONE)')} END"
     )
+
+
+def _seconds_of(number: str) -> str:
+    """Return *number* as seconds since 1970; NULL for what is milliseconds, or 20240101."""
+    month, day = f"floor({number} / 100) % 100", f"{number} % 100"
+    written = (
+        f"{number} = floor({number}) AND {number} BETWEEN {_DATES[0]} AND {_DATES[1]} "
+        f"AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31"
+    )
+    beyond = f"isfinite({number}) AND abs({number}) >= {_TOO_MANY_SECONDS}"
+    return f"CASE WHEN NOT ({beyond} OR {written}) THEN {number} END"
 
 
 def _exact(time: str) -> str:

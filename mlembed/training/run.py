@@ -60,6 +60,11 @@ class Tables:
     train: Dataset
     test: Dataset
 
+    @property
+    def given(self) -> bool:
+        """Whether the rows to measure on were given, so that no split held them out."""
+        return self.train is self.whole
+
 
 class Run:
     """One run of a declaration; call it once.
@@ -117,6 +122,7 @@ class Run:
                     settled=settled,
                     contest=contest,
                     champion=self._champion,
+                    given=tables.given,
                 )
             )
             evaluation["leakage"] = list(screened.leaks)
@@ -165,6 +171,11 @@ class Run:
             heldout = test
             if test is not None and not isinstance(test, Dataset):
                 heldout = self._trainer.read(test)
+            if heldout is not None and heldout.digest == table.digest:
+                raise DataError(
+                    "the table to measure on is the table to train on, whose labels the model "
+                    "has seen: give other rows (--test), or leave it out"
+                )
             rejected = f", {table.n_rejected:,} set aside" if table.n_rejected else ""
             say.append(f"{table.n_read:,} rows{rejected}")
             say += [
@@ -197,7 +208,7 @@ class Run:
                 now=dt.datetime.now(dt.UTC),
                 time=time_of(trainer),
                 trained=tables.train,
-                measured=tables.test if tables.train is tables.whole else None,
+                measured=tables.test if tables.given else None,
             )
             require(checks)
             screened = screen(trainer, tables.train)
@@ -285,7 +296,7 @@ def _facts(tables: Tables, evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "n_train": len(tables.train),
         "n_test": len(tables.test),
         "data_digest": tables.whole.digest,
-        **({"test_digest": tables.test.digest} if tables.train is tables.whole else {}),
+        **({"test_digest": tables.test.digest} if tables.given else {}),
         **({"data_until": until} if until else {}),
     }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from mlembed.columns import is_finite_number
 from mlembed.errors import DataError, DeclarationError, GateError
 from mlembed.training.costs import Costs, amount, column, is_amount, is_column
 from mlembed.training.evaluation.cuts import Cuts, cuts_of
@@ -135,7 +136,8 @@ class ByCapacity:
     per: int | str | None = None
 
     def __post_init__(self) -> None:
-        shared = self.share is not None and 0 < self.share <= 1
+        share = self.share if is_finite_number(self.share) else None
+        shared = share is not None and 0 < share <= 1
         counted = isinstance(self.rows, int) and not isinstance(self.rows, bool) and self.rows >= 1
         if (
             (self.share is None) == (self.rows is None)

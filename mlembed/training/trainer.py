@@ -106,7 +106,7 @@ class Trainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.metric:
+        if not self.metric and hasattr(self.label, "kind"):
             object.__setattr__(self, "metric", default_metric(self.label.kind))
         require_sound(self)
         for candidate in self.candidates:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# Metrics that a constant is best in, so that nothing can be chosen by them; and what to do instead.
+UNFIT = {
+    "ece": "a constant is calibrated best; choose by log_loss, and ask for Gates(calibration_error=)",
+    "recall": "calling everything positive is best; choose by average_precision or f1, and ask for "
+    "threshold=ByRecall()",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Yardstick:
@@ -55,14 +62,12 @@ def default_metric(kind: str) -> str:
 
 
 def suits(metric: str, kind: str) -> bool:
-    """Tell whether *metric* measures a label of *kind*."""
-    if kind == "multiclass":
-        return metric in CLASS_METRICS
-    return metric in METRICS and METRICS[metric].kind == kind
+    """Tell whether candidates for a label of *kind* can be chosen by *metric*."""
+    return metric in metrics_for(kind)
 
 
 def metrics_for(kind: str) -> list[str]:
-    """Return the names of the metrics of a label of *kind*."""
+    """Return the names of the metrics by which candidates for a label of *kind* can be chosen."""
     if kind == "multiclass":
         return list(CLASS_METRICS)
-    return [name for name, metric in METRICS.items() if metric.kind == kind]
+    return [name for name, metric in METRICS.items() if metric.kind == kind and name not in UNFIT]

@@ -388,9 +388,17 @@ def test_train_takes_numbers_at_the_ends_of_doubles() -> None:
     assert made.proof.max_abs_error <= 1e-9
 
 
-def test_train_is_the_same_on_identical_rows() -> None:
-    """The same rows on both sides are measured like any others."""
-    made = declare().train(TABLE, test=TABLE)
+def test_train_refuses_to_measure_on_the_very_table_it_trains_on() -> None:
+    """What a model says of labels it has seen is no measure of it."""
+    with pytest.raises(DataError, match=r"is the table to train on.+give other rows \(--test\)"):
+        declare().train(TABLE, test={**TABLE})
+
+
+def test_train_measures_rows_of_both_tables_like_any_others() -> None:
+    """Another table may hold rows that were trained on, such as those of the same customers."""
+    newest_first = {name: values[::-1] for name, values in TABLE.items()}
+
+    made = declare().train(TABLE, test=newest_first)
 
     assert (made.n_train, made.n_test) == (600, 600)
 

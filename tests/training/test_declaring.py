@@ -19,6 +19,7 @@ from mlembed.training import (
     Interval,
     Leakage,
     Multiclass,
+    TimeSplit,
     Tuning,
     lowering,
 )
@@ -53,7 +54,12 @@ BINARY: list[tuple[dict[str, Any], str]] = [
         r"Leakage\(known_at=\.\.\.\) needs the moment of each prediction: hold .+ by TimeSplit",
     ),
     ({"checks": Checks(max_missing={"colour": 0.1})}, r"max_missing=\.\.\.\) names \['colour'\]"),
-    ({"metric": "mae"}, "metric 'mae' does not suit a binary label"),
+    ({"metric": "mae"}, r"metric 'mae' does not suit a binary label; (?!.*\b(ece|recall)\b)"),
+    (
+        {"metric": "ece"},
+        r"nothing can be chosen by metric 'ece': .+ log_loss, .+Gates\(calibration",
+    ),
+    ({"metric": "recall"}, r"nothing can be chosen by metric 'recall': .+ f1, .+ByRecall\(\)"),
     ({"label": Binary("member", positive="yes")}, "the label 'member' is a column of the record"),
     ({"entity": "returned"}, "the entity 'returned' is the label"),
     ({"abstain": (0.9, 0.1)}, "abstain must be a band"),
@@ -86,6 +92,29 @@ BINARY: list[tuple[dict[str, Any], str]] = [
     ),
     ({"tuning": Tuning(spaces={"Ridge": {"alpha": (0.1, 1.0)}})}, "Ridge"),
 ]
+KINDS: list[tuple[dict[str, Any], str]] = [
+    ({"name": 7}, "name must be a text"),
+    ({"record": dict}, r"record must be a subclass of mlembed\.Record"),
+    ({"label": "returned"}, r"label must be Binary\(\.\.\.\), Multiclass"),
+    ({"split": "time"}, r"split must be TimeSplit\(\.\.\.\), .+, or None"),
+    ({"split": TimeSplit}, "split must be TimeSplit"),
+    ({"transforms": {"log_total": None}}, "transforms must be a mapping of names to transforms"),
+    ({"transforms": ["log_total"]}, "transforms must be a mapping"),
+    ({"features": "total"}, "features must be a list of names"),
+    ({"slices": "channel"}, "slices must be a list of names"),
+    ({"cleaning": None}, r"cleaning must be Cleaning\(\.\.\.\)"),
+    ({"checks": None}, r"checks must be Checks\(\.\.\.\)"),
+    ({"leakage": "drop"}, r"leakage must be Leakage\(\.\.\.\)"),
+    ({"gates": {"floor": 1}}, r"gates must be Gates\(\.\.\.\)"),
+    ({"gates": Gates}, r"gates must be Gates\(\.\.\.\)"),
+    ({"tuning": 5}, r"tuning must be Tuning\(\.\.\.\), or None"),
+    ({"threshold": ByCapacity}, r"threshold must be a rule, such as ByCost\(\.\.\.\)"),
+    ({"metric": 5}, "metric must be a text"),
+    ({"baseline": 5}, "baseline must be a text"),
+    ({"entity": None}, "entity must be a text"),
+    ({"version": 1}, "version must be a text"),
+    ({"split": 1, "checks": 1, "gates": 1}, r"split must .+; checks must .+; gates must"),
+]
 WEIGHT: list[tuple[dict[str, Any], str]] = [
     ({"calibration": "sigmoid"}, r"a regression label is not calibrated; Interval\(\.\.\.\) tells"),
     ({"threshold": ByCapacity(share=0.1)}, "a regression label has no threshold"),
@@ -104,6 +133,13 @@ CLASSES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "words"), BINARY)
 def test_trainer_of_two_classes_refuses(changes: dict[str, Any], words: str) -> None:
     """What cannot be trained, settled, judged or served is refused where it is declared."""
+    with pytest.raises(DeclarationError, match=rf"^Trainer '.+': .*{words}"):
+        declare(**changes)
+
+
+@pytest.mark.parametrize(("changes", "words"), KINDS)
+def test_trainer_refuses_parts_of_another_kind(changes: dict[str, Any], words: str) -> None:
+    """A part that is no such thing is named with what it must be, before it is asked anything."""
     with pytest.raises(DeclarationError, match=rf"^Trainer '.+': .*{words}"):
         declare(**changes)
 
@@ -146,6 +182,19 @@ def test_trainer_takes_what_makes_sense() -> None:
     assert set(declared.extra) == {"placed", "customer", "loss"}
     assert declare(candidates=[IsolationForest()]).metric == "roc_auc"
     assert declare_weight(baseline="total", interval=Interval(0.8), split=RANDOM).interval
+
+
+def test_trainer_calibrates_what_computes_in_float32_by_smooth_methods() -> None:
+    """Of XGBoost no isotonic calibration could be proved; LightGBM computes in doubles."""
+    steep = [pytest.importorskip("xgboost").XGBClassifier()]
+    exact = [pytest.importorskip("lightgbm").LGBMClassifier()]
+
+    with pytest.raises(DeclarationError, match=r"calibration='isotonic': .+float32.+'sigmoid' or"):
+        declare(candidates=steep, calibration="isotonic")
+
+    assert declare(candidates=steep, calibration="sigmoid").calibration
+    assert declare(candidates=steep, calibration="temperature").calibration
+    assert declare(candidates=exact, calibration="isotonic").calibration
 
 
 def test_trainer_refuses_a_candidate_in_its_own_words() -> None:

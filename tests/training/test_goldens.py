@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import PoissonRegressor
 
+from mlembed.errors import DataError
 from mlembed.serving.encoder import Encoder
 from mlembed.serving.session import Session
 from mlembed.training import lowering
 from mlembed.training.goldens import MAX_GOLDEN, UNSEEN, choose_golden
 from mlembed.training.probes import IDS
-from training.census import COLUMNS, Fitted, table
+from training.census import COLUMNS, FEATURES, TRANSFORMS, Fitted, table
 
 X = np.nan_to_num(table(7, 400), nan=1.0)
 
@@ -95,6 +97,29 @@ def test_golden_rows_of_a_quantity_hold_its_least_and_greatest(threshold: float 
     scores = session.run_matrix(X)
 
     assert {float(scores.min()), float(scores.max())} <= set(golden.scores)
+
+
+def test_golden_rows_have_finite_scores() -> None:
+    """An id of 2**53 makes infinity of an exponential: a host replays the other rows."""
+    one = Fitted(PoissonRegressor(max_iter=1000), kind="regression")
+
+    golden = choose_golden("m@1", COLUMNS, Session(one.model), X)
+
+    accounts = {record["account"] for record in golden.records}
+    assert np.isfinite(golden.scores).all()
+    assert 64 <= len(golden.records) == len(golden.scores)
+    assert 2.0**31 in accounts
+    assert 2.0**53 not in accounts
+
+
+def test_golden_rows_need_a_finite_score() -> None:
+    """Where every score is infinite nothing can be replayed, and the remedy is named."""
+    one = Fitted(PoissonRegressor(max_iter=1000), kind="regression")
+    one.estimator[-1].intercept_ = 1e15
+    model = lowering.serialize(lowering.lower(one.estimator, COLUMNS, TRANSFORMS, FEATURES))
+
+    with pytest.raises(DataError, match=r"^m@1: no held-out row has a finite score; scale the lab"):
+        choose_golden("m@1", COLUMNS, Session(model), X)
 
 
 def test_golden_rows_of_one_row() -> None:

@@ -180,6 +180,19 @@ def test_join_asof_understands_mixed_zones(
     assert values(joined, Cleaning(timezone="Europe/Berlin")) == [2.0, 1.0, 2.0, 2.0]
 
 
+@pytest.mark.parametrize("other", [1_717_236_000_000, 20_240_601])
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_join_asof_matches_no_other_unit(kind: Any, other: int) -> None:
+    """A row whose time is no seconds since 1970 knows nothing and is known to no row."""
+    right = {"at": [kind(1_717_000_000)], "value": [1.0]}
+    joined = Table(left(at=[kind(other), kind(1_717_236_000)])).join_asof(right, on=(), time="at")
+    early = {"at": [kind(other if other < 1e9 else -other)], "value": [1.0]}
+    unknown = Table(left(at=[kind(1_717_236_000)] * 2)).join_asof(early, on=(), time="at")
+
+    assert values(joined) == [None, 1.0]
+    assert values(unknown) == [None, None]
+
+
 def test_join_asof_takes_seconds_and_dates() -> None:
     """Seconds since 1970 and dates are times as well; names may differ."""
     right = {"moment": [86_399.0, 86_400.0], "value": [1.0, 2.0]}

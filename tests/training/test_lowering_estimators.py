@@ -217,7 +217,22 @@ def test_check_offers_no_class_that_only_a_preparation_makes() -> None:
 
     offered = str(raised.value).partition("Use one of")[2]
     assert "HistGradientBoostingClassifier" in offered
-    assert "EmptyColumnsClassifier" not in offered
+    assert "Guarded" not in offered
+    assert "mlembed" not in {item.__module__.partition(".")[0] for item in lowering.registered()}
+
+
+def test_check_offers_no_class_that_is_refused() -> None:
+    """The remedy names no estimator and no step that would be refused in turn."""
+    stranger = type("Stranger", (StandardScaler,), {})()
+
+    with pytest.raises(LoweringError, match="Use one of") as estimator:
+        lowering.check(AdaBoostClassifier())
+    with pytest.raises(LoweringError, match="Use one of") as step:
+        lowering.check(make_pipeline(stranger, Ridge()))
+
+    assert "KNeighborsClassifier" not in str(estimator.value)
+    assert "StandardScaler" in str(step.value)
+    assert "KNNImputer" not in str(step.value)
 
 
 def test_check_refuses_a_subclass() -> None:

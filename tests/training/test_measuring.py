@@ -96,6 +96,19 @@ def test_sides_tell_what_was_fitted_and_settled_on() -> None:
     assert evaluation.bundle.manifest.training["data_until"] == ends[1][1]
 
 
+def test_sides_name_no_split_where_none_held_rows_out() -> None:
+    """Rows that were given to measure on are told as such, not as those of the split."""
+    older = TABLE["placed"] < np.median(TABLE["placed"])
+    given = declare(split=TimeSplit("placed", gap_seconds=7200)).train(
+        rows(TABLE, older), test=rows(TABLE, ~older)
+    )
+
+    folds = given.evaluation["folds"]
+    assert folds["kind"] == "A table of its own"
+    assert "gap_seconds" not in folds
+    assert [side["n"] for side in folds["sides"]] == [N // 2, N // 2]
+
+
 def test_group_split_shares_no_entity() -> None:
     """Held out by customer, no customer of the held-out rows was trained on."""
     split = GroupSplit("customer")

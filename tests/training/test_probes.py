@@ -174,6 +174,17 @@ def test_probes_are_made_block_by_block() -> None:
     assert sum(sizes) == len(probe) * len(COLUMNS)
 
 
+def test_probes_try_nothing_between_codes() -> None:
+    """A host sends whole codes, so no threshold between two of them is a row it can send."""
+    thresholds = {"town": [0.5, 1.0], "member": [0.5], "account": [2.5]}
+
+    found = groups(splits=thresholds)
+
+    for name in ("splits", "all_splits"):
+        assert varied(found[name], TOWN) == varied(found[name], MEMBER) == set()
+        assert 2.5 in varied(found[name], ACCOUNT)
+
+
 def test_probes_ignore_splits_of_transforms() -> None:
     """A threshold on what is no column cannot be put into a row."""
     assert not {"splits", "all_splits"} & set(groups(splits={"log_age": [1.0]}))
@@ -277,6 +288,24 @@ def test_probes_of_a_column_missing_throughout() -> None:
     ages = groups(x=x)["random"][:, AGE]
 
     assert 0.0 <= np.nanmin(ages) <= np.nanmax(ages) <= 1.0
+
+
+def test_probes_draw_between_numbers_further_apart_than_a_double_can_say() -> None:
+    """Sentinels at both ends of doubles are seen, and what lies between them is drawn."""
+    x = heldout()
+    x[:2, AGE] = -1.7e308, 1.7e308
+
+    ages = groups(x=x)["random"][:, AGE]
+
+    assert -1.7e308 <= ages.min() < -1e308 < 1e308 < ages.max() <= 1.7e308
+
+
+def test_probes_draw_the_one_number_that_was_seen() -> None:
+    """Rounding does not lift a random row out of what was seen."""
+    x = heldout()
+    x[:, AGE] = 49.9
+
+    assert set(groups(x=x)["random"][:, AGE].tolist()) == {49.9}
 
 
 def test_probes_depend_on_the_seed_alone() -> None:

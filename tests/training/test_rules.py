@@ -7,7 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from mlembed.columns import Column
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.labels import Binary, Regression
 from training.tables import AGE, COLUMNS, GOOD, mapping, read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAIR = [{**GOOD, "paid": "yes"}, {**GOOD, "paid": "no"}]
 
@@ -99,6 +102,55 @@ def test_read_takes_naive_times_in_the_declared_zone(text: str, seconds: float) 
     )
 
     assert table.columns["t"].tolist() == [seconds, 0.0]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "text"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "pandas", "dict"])
+def test_read_takes_no_other_unit_for_seconds(tmp_path: Path, form: str, dtype: str) -> None:
+    """Milliseconds and 20240101 are no seconds since 1970, in text and in numbers alike."""
+    whole = [1_717_236_000, 1_717_236_000_000, 20_240_101, -1_717_236_000_000, 1_717_236_001]
+    cells = list(map(str, whole)) if dtype == "text" else np.array(whole, dtype)
+    frame = pd.DataFrame({"t": cells, "paid": ["yes", "yes", "no", "no", "no"]})
+    data: Any = frame if form == "pandas" else {name: frame[name].to_numpy() for name in frame}
+    if form in ("csv", "parquet"):
+        data = tmp_path / f"t.{form}"
+        frame.to_csv(data, index=False) if form == "csv" else frame.to_parquet(data)
+
+    table = read_table(data, (Column(name="t", kind="timestamp"),))
+
+    assert table.columns["t"].tolist() == [1_717_236_000.0, 1_717_236_001.0]
+    assert table.reasons == {"'t' is not a time": 3}
+
+
+def test_read_takes_short_numbers_that_are_no_dates_for_seconds() -> None:
+    """Only what reads as a day of a month of this age is a date; fractions are none."""
+    seconds = [0.0, -1.0, 20_241_301.0, 20_240_132.0, 20_240_101.5, 18_991_231.0, 99_999_999_999.0]
+    paid = ["yes", "no", "no", "no", "no", "no", "no"]
+
+    table = read_table({"t": seconds, "paid": paid}, (Column(name="t", kind="timestamp"),))
+
+    assert table.columns["t"].tolist() == seconds
+
+
+def test_read_calls_missing_and_infinite_times_by_their_names() -> None:
+    """A number that is none is missing, and infinity is not finite, in times too."""
+    seconds = [1e9, 2e9, math.nan, math.inf, -math.inf]
+    paid = ["yes", "no", "no", "no", "no"]
+
+    table = read_table({"t": seconds, "paid": paid}, (Column(name="t", kind="timestamp"),))
+
+    assert table.reasons == {"'t' is missing": 1, "'t' is not finite": 2}
+
+
+def test_read_takes_typed_times_whatever_their_seconds_look_like() -> None:
+    """In August 1970 a time has the digits of a date, and after 5138 those of milliseconds."""
+    moments = [dt.datetime(1970, 8, 23, 6, 15, 1), dt.datetime(9999, 12, 31)]  # noqa: DTZ001  the case
+
+    table = read_table(
+        pl.DataFrame({"t": moments, "paid": ["yes", "no"]}), (Column(name="t", kind="timestamp"),)
+    )
+
+    assert table.columns["t"].tolist() == [20_240_101.0, 253_402_214_400.0]
 
 
 @pytest.mark.parametrize("form", ["pandas", "polars", "arrow", "numpy"])

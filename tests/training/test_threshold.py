@@ -267,6 +267,7 @@ def test_threshold_refuses_rows_it_cannot_judge(
         lambda: ByCapacity(share=0.1, rows=3),
         lambda: ByCapacity(share=0.0),
         lambda: ByCapacity(share=1.5),
+        lambda: ByCapacity(share="0.1"),  # type: ignore[arg-type]
         lambda: ByCapacity(rows=0),
         lambda: ByCapacity(share=0.1, per=10),
         lambda: ByCapacity(rows=10, per=5),

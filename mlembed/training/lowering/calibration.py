@@ -17,8 +17,10 @@ from sklearn.svm import LinearSVC
 from mlembed.errors import LoweringError
 from mlembed.training.lowering.decisions import decision_suffices
 from mlembed.training.lowering.isotonic import interpolate
+from mlembed.training.lowering.nesting import tolerance_of
 from mlembed.training.lowering.preprocessing.accurate import logistic
 from mlembed.training.lowering.registry import (
+    TOLERANCE,
     FeatureSpec,
     check,
     class_name,
@@ -53,6 +55,12 @@ def _check(estimator: Any) -> None:
         raise LoweringError(
             f"{class_name(estimator)}: calibrates the decision function of {class_name(inner)}, "
             "which has no exact ONNX form here; calibrate another estimator"
+        )
+    tolerance, why = tolerance_of(inner)
+    if estimator.method == "isotonic" and tolerance > TOLERANCE:
+        raise LoweringError(
+            f"{class_name(estimator)}: {why}, and the steps of an isotonic calibration can make "
+            "any score of its last digit; use 'sigmoid' or 'temperature'"
         )
 
 

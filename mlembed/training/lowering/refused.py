@@ -42,7 +42,7 @@ def _refuse(estimator: Any) -> NoReturn:
     raise LoweringError(f"{class_name(estimator)}: {_REASONS[type(estimator)]}")
 
 
-@register(*_REASONS, check=_refuse)
+@register(*_REASONS, check=_refuse, refused=True)
 def lower_refused(
     estimator: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]
 ) -> NoReturn:

@@ -91,6 +91,7 @@ class Family:
         decision: Writes its decision function, which calibration reads; None where it has none.
         tolerance: Largest difference of a score that the proof allows, relative to
             max(1, |score|); above 1e-9 only where the library itself computes in float32.
+        refused: Whether `check` refuses all of them, so that nobody is told to use one.
     """
 
     lower: Lower
@@ -99,6 +100,7 @@ class Family:
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits
     decision: Lower | None = None
     tolerance: float = TOLERANCE
+    refused: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,11 +111,13 @@ class Step:
         lower: Writes the fitted transformer into a graph.
         prepare: Makes what to fit; a clone by default.
         check: Raises LoweringError for settings that cannot be lowered, before the fit.
+        refused: As for `Family`.
     """
 
     lower: LowerTransform
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone
     check: Callable[[Any], None] = _accept
+    refused: bool = False
 
 
 _FAMILIES: dict[type, Family] = {}
@@ -132,6 +136,7 @@ def register(
     splits: Callable[[Any], Mapping[int, Sequence[float]]] = _no_splits,
     decision: Lower | None = None,
     tolerance: float = TOLERANCE,
+    refused: bool = False,
 ) -> Callable[[LowerT], LowerT]:
     """Register the decorated function as the lowering of *classes*; the last one registered wins.
 
@@ -140,7 +145,9 @@ def register(
 
     def decorate(lower: LowerT) -> LowerT:
         for estimator_class in classes:
-            _FAMILIES[estimator_class] = Family(lower, prepare, check, splits, decision, tolerance)
+            _FAMILIES[estimator_class] = Family(
+                lower, prepare, check, splits, decision, tolerance, refused
+            )
         return lower
 
     return decorate
@@ -161,6 +168,7 @@ def register_transformer(
     *classes: type,
     prepare: Callable[[Any, Sequence[FeatureSpec]], Any] = _clone,
     check: Callable[[Any], None] = _accept,
+    refused: bool = False,
 ) -> Callable[[LowerTransformT], LowerTransformT]:
     """Register the decorated function as the lowering of transformers; the last one wins.
 
@@ -169,15 +177,15 @@ def register_transformer(
 
     def decorate(lower: LowerTransformT) -> LowerTransformT:
         for transformer_class in classes:
-            _STEPS[transformer_class] = Step(lower, prepare, check)
+            _STEPS[transformer_class] = Step(lower, prepare, check, refused)
         return lower
 
     return decorate
 
 
 def registered() -> tuple[type, ...]:
-    """Return the classes that can be lowered, by name."""
-    return tuple(sorted(_FAMILIES, key=lambda item: item.__name__))
+    """Return the classes of estimators that a user may choose, by name."""
+    return tuple(sorted(_usable(_FAMILIES), key=lambda item: item.__name__))
 
 
 def family_of(estimator: Any) -> Family:
@@ -190,7 +198,7 @@ def family_of(estimator: Any) -> Family:
         importlib.import_module(_LATER[class_name(estimator)])
     family = _FAMILIES.get(type(estimator))
     if family is None:
-        known = {item.__name__ for item in registered() if not _is_own(item)}
+        known = {item.__name__ for item in registered()}
         known |= {name.rpartition(".")[2] for name in _LATER}
         raise LoweringError(
             f"{class_name(estimator)} has no exact ONNX form here. Use one of "
@@ -210,7 +218,7 @@ def step_of(transformer: Any) -> Step:
     if step is None:
         raise LoweringError(
             f"{class_name(transformer)} has no exact ONNX form here. Use one of "
-            f"{', '.join(sorted(item.__name__ for item in _STEPS))}, or teach it with "
+            f"{', '.join(sorted(item.__name__ for item in _usable(_STEPS)))}, or teach it with "
             f"@mlembed.training.lowering.register_transformer({type(transformer).__name__})"
         )
     return step
@@ -259,9 +267,13 @@ def split_values(estimator: Any, specs: Sequence[FeatureSpec]) -> dict[str, tupl
     }
 
 
-def _is_own(estimator_class: type) -> bool:
-    """Tell whether *estimator_class* is one that only `prepare` makes."""
-    return estimator_class.__module__.startswith("mlembed.")
+def _usable(known: Mapping[type, Family] | Mapping[type, Step]) -> list[type]:
+    """Return what a user may choose: not what only `prepare` makes, and nothing that is refused."""
+    return [
+        item
+        for item, told in known.items()
+        if not (told.refused or item.__module__.startswith("mlembed."))
+    ]
 
 
 def class_name(estimator: Any) -> str:

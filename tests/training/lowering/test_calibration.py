@@ -12,6 +12,7 @@ from sklearn.ensemble import (
     AdaBoostClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
@@ -161,6 +162,20 @@ def test_isotonic_of_several_features_is_refused() -> None:
     """It reads one number; more columns or a category are named before the fit."""
     with pytest.raises(LoweringError, match="got 4 features, expected one number"):
         lowering.prepare(IsotonicRegression(out_of_bounds="clip"), SPECS)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_isotonic_of_what_computes_in_float32_is_refused(nested: bool) -> None:  # noqa: FBT001
+    """Its steps make any score of a last digit, which no proof allows; other methods are smooth."""
+    boosting: Any = pytest.importorskip("xgboost").XGBClassifier()
+    if nested:
+        boosting = VotingClassifier([("x", boosting), ("f", BASES["forest"])], voting="soft")
+
+    with pytest.raises(LoweringError, match=r"XGBClassifier computes in float32.+use 'sigmoid' or"):
+        lowering.check(CalibratedClassifierCV(boosting, method="isotonic"))
+
+    lowering.check(CalibratedClassifierCV(boosting, method="sigmoid"))
+    lowering.check(CalibratedClassifierCV(boosting, method="temperature"))
 
 
 def test_calibration_of_an_unknown_estimator_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,36 @@ def test_histogram_still_refuses_what_it_refused() -> None:
 
     with pytest.raises(ValueError, match="learning_rate"):
         estimator.fit(x, y)
+
+
+@pytest.mark.parametrize("categories", [[0], np.array([True, False]), ["town"], []])
+def test_prepare_refuses_categories_that_the_estimator_names(categories: Any) -> None:
+    """The record tells what a category is; a second word would be passed over in silence."""
+    estimator = HistGradientBoostingClassifier(categorical_features=categories)
+
+    with pytest.raises(LoweringError, match=r"the record tells what .+ leave categorical_features"):
+        lowering.prepare(estimator, SPECS)
+
+
+@pytest.mark.parametrize("categories", [None, "from_dtype"])
+def test_prepare_takes_what_was_prepared(categories: Any) -> None:
+    """The default is taken, and so are the positions that a preparation fills in."""
+    estimator = HistGradientBoostingClassifier(categorical_features=categories)
+
+    once = lowering.prepare(estimator, SPECS)
+    twice = lowering.prepare(once, SPECS)
+
+    assert once.categorical_features
+    assert twice.categorical_features == once.categorical_features
+
+
+def test_histogram_is_called_what_was_declared() -> None:
+    """What scikit-learn raises names the class that a user wrote, and it can be pickled."""
+    x, y = table(0)[:, :3], target(table(0), 0, "binary")
+    estimator = lowering.prepare(HistGradientBoostingClassifier(max_iter=0), SPECS[:3])
+
+    with pytest.raises(ValueError, match="parameter of HistGradientBoostingClassifier must be"):
+        pickle.loads(pickle.dumps(estimator)).fit(x, y)  # noqa: S301  our own
 
 
 @pytest.mark.parametrize(("n_codes", "max_bins"), [(256, 255), (300, 255), (80, 64)])

@@ -149,6 +149,7 @@ def test_xgboost_is_probed_where_its_cast_changes_sides() -> None:
         (xgboost.XGBRegressor(missing=-1.0), "NaN"),
         (xgboost.XGBRegressor(multi_strategy="multi_output_tree"), "one_output"),
         (xgboost.XGBRegressor(objective="reg:quantileerror", quantile_alpha=[0.1, 0.9]), "one"),
+        (xgboost.XGBRegressor(quantile_alpha=np.array([0.1, 0.9])), "one model a quantile"),
     ],
 )
 def test_check_refuses_what_xgboost_does_beyond_adding_trees(estimator: Any, words: str) -> None:

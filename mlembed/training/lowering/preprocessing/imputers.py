@@ -92,7 +92,7 @@ def _refuse(imputer: Any) -> NoReturn:
     )
 
 
-@register_transformer(KNNImputer, check=_refuse)
+@register_transformer(KNNImputer, check=_refuse, refused=True)
 def lower_neighbours(
     imputer: Any, builder: Builder, x: str, specs: Sequence[FeatureSpec]
 ) -> NoReturn:

@@ -36,6 +36,11 @@ class EmptyColumnsRegressor(HistGradientBoostingRegressor):  # type: ignore[misc
         return _fit_around(super().fit, np.asarray(X), y, sample_weight, **validation)
 
 
+# What scikit-learn's own messages call them: the class that was declared.
+EmptyColumnsClassifier.__name__ = HistGradientBoostingClassifier.__name__
+EmptyColumnsRegressor.__name__ = HistGradientBoostingRegressor.__name__
+
+
 def _fit_around(fit: Callable[..., Any], x: NDArray[np.float64], *rest: Any, **named: Any) -> Any:
     """Fit on *x* without its empty columns, or without those that are nearly so where that fails.
 

@@ -72,9 +72,15 @@ def native_categories(estimator: Any, specs: Sequence[FeatureSpec]) -> Any:
     estimator is fitted on a matrix without names.
 
     Raises:
-        LoweringError: If a constraint names no feature, or a category has more codes than the
-            estimator can tell apart.
+        LoweringError: If the estimator names categories of its own, a constraint names no feature,
+            or a category has more codes than the estimator can tell apart.
     """
+    named = estimator.categorical_features
+    if type(estimator) in _CAREFUL and not (named is None or isinstance(named, str)):
+        raise LoweringError(
+            f"{class_name(estimator)}: the record tells what a category is; leave "
+            "categorical_features out"
+        )
     wide = [spec.name for spec in specs if spec.n_codes > estimator.max_bins]
     if wide:
         raise LoweringError(

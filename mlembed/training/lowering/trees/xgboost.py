@@ -78,7 +78,7 @@ def _check(estimator: Any) -> None:
     missing = settings.get("missing")
     if missing is not None and not math.isnan(missing):
         raise LoweringError(f"{name}: missing is a number; leave it at NaN")
-    if np.ndim(settings.get("quantile_alpha") or 0.5):
+    if np.ndim(settings.get("quantile_alpha")):
         raise LoweringError(f"{name}: fits several quantiles; train one model a quantile")
 
 
