@@ -135,6 +135,17 @@ class _StandIn:
     def flush(self, timeout_seconds: float = 2.0) -> bool:
         return self._inner is None or bool(self._inner.flush(timeout_seconds))
 
+    @property
+    def lost(self) -> dict[str, int]:
+        return {} if self._inner is None else dict(self._inner.lost)
+
+    def finish(self, hear: Any = None) -> int:
+        return 0 if self._inner is None else int(self._inner.finish(hear))
+
+    def keep_up(self) -> None:
+        if self._inner is not None:
+            self._inner.keep_up()
+
     def close(self) -> None:
         if self._inner is not None:
             self._inner.close()

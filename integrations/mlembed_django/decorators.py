@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
 
+_GIVES, _HANDLER = "_mlembed_gives", "_mlembed_handler"
+
 
 def predicts(
     name: str,
@@ -50,6 +52,9 @@ def predicts(
     `View` class may be decorated as it stands. What *record*, *key* or the model raises is raised
     to the caller, as if the function had raised it.
 
+    A subclass of such a class may be decorated again, and that holds for all its handlers. A handler
+    that an undecorated one defines is called as it stands; it hands on to `super()` for a prediction.
+
     Args:
         name: The model, as MLEMBED['MODELS'] declares it.
         record: Called with what the function is called with, without a handler's `self`, to give
@@ -60,6 +65,9 @@ def predicts(
 
     A plain function with a coroutine function as *record* or *key* raises `DeclarationError` when
     it is called: Django's `method_decorator` does not show the decorator what it decorates sooner.
+
+    Raises:
+        DeclarationError: If a view class has no *record*, or a view would get two predictions.
     """
 
     def decorate(target: Any) -> Any:
@@ -73,6 +81,7 @@ def predicts(
             return _decorate_class(target, asks)
         if record is None:
             return _decorate_record(target, asks)
+        _require_single(target, target, getattr(target, "view_class", None))
         return _decorate_function(target, asks)
 
     return decorate
@@ -131,13 +140,32 @@ def _decorate_function(function: Function, asks: _Asks) -> Function:
         async def apredict(*args: Any, **kwargs: Any) -> Any:
             return await function(*args, prediction=await asks.later(args, kwargs), **kwargs)
 
-        return apredict
+        return _marked(apredict, _GIVES)
 
     @functools.wraps(function)
     def predict(*args: Any, **kwargs: Any) -> Any:
         return function(*args, prediction=asks.now(args, kwargs), **kwargs)
 
-    return predict
+    return _marked(predict, _GIVES)
+
+
+def _marked(function: Function, name: str, value: Any = True) -> Function:  # noqa: FBT002  the mark itself
+    # What wraps the function takes its marks over, as `functools.wraps` does.
+    function.__dict__[name] = value
+    return function
+
+
+def _require_single(target: Any, *already: Any) -> None:
+    """See that none of what stands for *target* gives a prediction already.
+
+    Raises:
+        DeclarationError: If one does.
+    """
+    if any(getattr(each, _GIVES, False) for each in already):
+        raise DeclarationError(
+            f"@predicts on '{getattr(target, '__name__', 'a view')}': it gets a prediction from another "
+            "@predicts already; keep one, and ask request.predictions[...] for the other"
+        )
 
 
 def _decorate_record(function: Function, asks: _Asks) -> Function:
@@ -159,18 +187,34 @@ def _decorate_record(function: Function, asks: _Asks) -> Function:
 
 def _decorate_class(view: type[View], asks: _Asks) -> type[View]:
     """Give each handler of *view* the prediction, those it inherits too; `options` asks nothing."""
-    for verb in view.http_method_names:
-        handler = getattr(view, verb, None)
-        if handler is not None and verb != "options":
-            setattr(view, verb, _decorate_method(handler, asks))
+    handlers = {
+        verb: _bare(handler)
+        for verb in view.http_method_names
+        if verb != "options" and (handler := getattr(view, verb, None)) is not None
+    }
+    twice = view if _GIVES in vars(view) else None
+    _require_single(view, twice, view.dispatch, *handlers.values())
+    for verb, handler in handlers.items():
+        decorated = _decorate_method(handler, asks)
+        setattr(view, verb, _marked(decorated, _HANDLER, (decorated, handler)))
+    setattr(view, _GIVES, True)
     return view
 
 
+def _bare(handler: Function) -> Function:
+    """Return *handler* as it was before a base class was decorated; with whatever stands around it."""
+    decorated, bare = getattr(handler, _HANDLER, (None, handler))
+    return bare if handler is decorated else handler
+
+
 def _decorate_method(handler: Function, asks: _Asks) -> Function:
+    """Return *handler* with the prediction, unless a subclass's hands its own on by `super()`."""
     if iscoroutinefunction(handler):
 
         @functools.wraps(handler)
         async def apredict(self: View, *args: Any, **kwargs: Any) -> Any:
+            if "prediction" in kwargs:
+                return await handler(self, *args, **kwargs)
             made = await asks.later(args, kwargs)
             return await handler(self, *args, prediction=made, **kwargs)
 
@@ -178,6 +222,8 @@ def _decorate_method(handler: Function, asks: _Asks) -> Function:
 
     @functools.wraps(handler)
     def predict(self: View, *args: Any, **kwargs: Any) -> Any:
+        if "prediction" in kwargs:
+            return handler(self, *args, **kwargs)
         return handler(self, *args, prediction=asks.now(args, kwargs), **kwargs)
 
     return predict

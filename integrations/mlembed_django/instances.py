@@ -76,6 +76,7 @@ class InstanceMapping(Generic[Row]):
         sources: Where each field of the record is read.
         unknown: Arguments that are no field of the record.
         annotations: What the queryset adds to an instance.
+        annotated: The annotation that a field of the record is read from, of those that are.
         key: Where the key is read.
         getters: The function that reads each field on an instance.
     """
@@ -93,10 +94,16 @@ class InstanceMapping(Generic[Row]):
         self.sources: dict[str, Source] = {name: fields.get(name, name) for name in names}
         self.unknown = tuple(name for name in fields if name not in self.sources)
         self.annotations = (annotations,) if isinstance(annotations, str) else tuple(annotations)
+        self.annotated = {
+            name: source
+            for name, source in self.sources.items()
+            if isinstance(source, str) and source in self.annotations
+        }
         self.key = key
         self._model = model
         self.getters = {name: getter(source) for name, source in self.sources.items()}
         self._get_key = getter(key)
+        self._told: set[tuple[str, str]] = set()
 
     @property
     def model(self) -> type[Row]:
@@ -138,12 +145,18 @@ class InstanceMapping(Generic[Row]):
         return {name: plain(get(instance)) for name, get in self.getters.items()}
 
     def key_of(self, instance: Row) -> Any:
-        """Return the host's own key of *instance*; None where it cannot be read."""
+        """Return the host's own key of *instance*; None where it cannot be read, and the log is told once."""
         try:
             return self._get_key(instance)
         except Exception as error:  # noqa: BLE001  the prediction stands without it
-            why = type(error).__name__
-            tell(logging.WARNING, "the key of a %s cannot be read: it raised %s", self.label, why)
+            why = type(instance).__name__, type(error).__name__
+            level = logging.DEBUG if why in self._told else logging.WARNING
+            self._told.add(why)
+            message = (
+                "the key of a %s cannot be read: it raised %s; nothing that needs a key follows it. "
+                "Mend key= of from_instance; more of them are told at DEBUG"
+            )
+            tell(level, message, *why)
             return None
 
     def record_and_key(self, instance: Row, key: str | None = None) -> tuple[Any, Any]:
@@ -157,7 +170,7 @@ class InstanceMapping(Generic[Row]):
         try:
             return self(instance), key
         except Exception:  # noqa: BLE001  raised again where the field is read
-            return Unreadable(self.getters, instance), key
+            return Unreadable(self.getters, instance, self.annotated), key
 
     async def arecord_and_key(self, instance: Row, key: str | None = None) -> tuple[Any, Any]:
         """As `record_and_key`, from a coroutine: what must be queried first is, where Django allows it."""

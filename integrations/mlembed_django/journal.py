@@ -171,6 +171,14 @@ class Journal:
         """Wait until all that was noted so far is written; return whether it is."""
         return self._writer.flush(timeout_seconds)
 
+    def finish(self, hear: Callable[[int], None] | None = None) -> int:
+        """Wait for what was noted so far, as long as the database takes it; as `Writer.finish`."""
+        return self._writer.finish(hear)
+
+    def keep_up(self) -> None:
+        """Wait where much is to be written; as `Writer.keep_up`."""
+        self._writer.keep_up()
+
     def close(self) -> None:
         """Write what waits, within two seconds, and end the thread."""
         self._writer.close()

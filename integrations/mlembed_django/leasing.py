@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from django.db.models import F
 
 from mlembed_django.actionrows import action_of, due, is_first, outdated, superseded, unblocked
+from mlembed_django.locking import lock_writes
 from mlembed_django.models import Attempt, Delivery
 from mlembed_django.rows import fitted
 
@@ -46,6 +47,7 @@ def take(using: str, name: str, limit: int, lease: tuple[float, float]) -> tuple
     while len(taken) < limit:
         look = _Look(using, name, lease, limit - len(taken))
         with transaction.atomic(using):
+            lock_writes(using, Delivery)
             rows = look.window(last)
             if not rows:
                 break
@@ -62,6 +64,7 @@ def _pass_over_outdated(using: str, name: str, now: float) -> None:
     if not found.exists():
         return
     with transaction.atomic(using):
+        lock_writes(using, Delivery)
         pks = list(_unlocked(using, found).values_list("pk", flat=True))
         rows = Delivery.objects.using(using).filter(pk__in=pks).order_by()
         rows.update(state="superseded", settled=now)

@@ -7,13 +7,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error
+from django.db import Error, transaction
 from django.db.models import Count
 
 from mlembed_crm.errors import OutboxError, UnknownActionError
 from mlembed_crm.outboxes import MAX_WAIT_SECONDS
 from mlembed_django.actionrows import action_of, due, unblocked
 from mlembed_django.inserting import explained
+from mlembed_django.locking import lock_writes
 from mlembed_django.models import NAME_LENGTH, Attempt, Cursor, Delivery, DestinationState
 from mlembed_django.queued import STATES, listed_actions
 from mlembed_django.rows import fitted
@@ -105,7 +106,8 @@ class Ledger:
 
     def keep_cursor(self, name: str, cursor: str) -> None:
         """Keep how far outcomes were read under *name*."""
-        with self._explained():
+        with self._explained(), transaction.atomic(self.using):
+            lock_writes(self.using, Cursor)
             rows = Cursor.objects.using(self.using)
             rows.update_or_create(name=fitted(name, NAME_LENGTH), defaults={"cursor": cursor})
 

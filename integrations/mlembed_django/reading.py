@@ -13,7 +13,7 @@ from mlembed.errors import SchemaError
 from mlembed.serving.loading import Served
 from mlembed.serving.tables import encode_table
 from mlembed_django.sources import column, plain
-from mlembed_django.unreadable import Unreadable, unlisted
+from mlembed_django.unreadable import Unreadable, reason, unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +60,7 @@ class Reading:
         self.unreadable: dict[int, tuple[str, ...]] = {}
         self.cause: Exception | None = None
         self._served = takes_columns(model)
+        self._annotated = {} if model.mapping is None else model.mapping.annotated
         self._getters = self._find_getters(model.mapping)
         self._values: dict[str, Sequence[Any]] = {}
         self.keys: Sequence[Any] = ()
@@ -86,7 +87,7 @@ class Reading:
     def record(self, row: int) -> Any:
         """Return the record of one row, as `Model.predict` takes it."""
         if row in self.unreadable:
-            return Unreadable(self._getters, self.rows[row])
+            return Unreadable(self._getters, self.rows[row], self._annotated)
         return {name: plain(values[row]) for name, values in self._values.items()}
 
     def misfits(self) -> dict[int, tuple[str, ...]]:
@@ -166,7 +167,8 @@ class Reading:
             raise
         except Exception as error:  # noqa: BLE001  told where the row is answered
             self.cause = self.cause or error
-            problem = f"'{name}' cannot be read: it raised {type(error).__name__}"
+            why = reason(error, self.rows[row], self._annotated.get(name))
+            problem = f"'{name}' cannot be read: {why}"
             self.unreadable[row] = (*self.unreadable.get(row, ()), problem)
             return None
 

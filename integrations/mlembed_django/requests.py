@@ -68,7 +68,9 @@ class RequestModel:
         self, queryset: QuerySet[Any] | Iterable[Any], chunk_size: int = 2_000
     ) -> Iterator[Scored]:
         """Answer for each row, as `SiteModel.predict_queryset`; not noted in `made`."""
-        return self.model.predict_queryset(queryset, chunk_size=chunk_size)
+        return self._of.each_in_context(
+            self.model.predict_queryset(queryset, chunk_size=chunk_size)
+        )
 
     def outcome(
         self,
@@ -109,6 +111,15 @@ class RequestPredictions(Mapping[str, RequestModel]):
         The middleware is one, too, but a response that streams is written after it.
         """
         return InContext(self.context)
+
+    def each_in_context(self, rows: Iterator[Scored]) -> Iterator[Scored]:
+        """Yield *rows*, each worked out in the context; what the caller does between them is not."""
+        while True:
+            with self.in_context():
+                row = next(rows, None)
+            if row is None:
+                return
+            yield row
 
     def __getitem__(self, name: str) -> RequestModel:
         """Return the model *name*, bound to this request.

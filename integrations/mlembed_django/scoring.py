@@ -15,13 +15,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Manager
 
 from mlembed.errors import MlembedError, SettingsError
 from mlembed.serving.fallback import RAISE
 from mlembed_django.conf import get_model, site
 from mlembed_django.fields import TIME, VERSION, PredictionField
+from mlembed_django.locking import lock_writes
 from mlembed_django.querysets import answered
 from mlembed_django.runs import whole_run
 from mlembed_django.streams import streamed
@@ -115,6 +116,7 @@ def score_queryset(
     try:
         with whole_run(site()):
             while (last := run.go_on(chunk_size, last)) is not None:
+                run.keep_up()
                 run.done.seconds = time.monotonic() - start
                 if hear is not None:
                     hear(run.done)
@@ -167,6 +169,12 @@ class _Run:
         if self._dry_run:
             self._model.close()
 
+    def keep_up(self) -> None:
+        """Let what is kept of the answers be written, unless the caller has a transaction open."""
+        journal = self._model.journal
+        if journal is not None and not connections[self._using].in_atomic_block:
+            journal.keep_up()
+
     def go_on(self, chunk_size: int, last: Any) -> Any:
         """Score the rows that follow the key *last*; return the key of the last one, None at the end."""
         chunk = self._rows if last is None else self._rows.filter(pk__gt=last)
@@ -179,6 +187,8 @@ class _Run:
         pairs = itertools.pairwise([None, *keys])
         taken = [row for row, (before, key) in zip(taken, pairs, strict=True) if key != before]
         with transaction.atomic(self._using):
+            if not self._dry_run:
+                lock_writes(self._using, self._owner)
             found = answered(self._model, taken, self.done.rows, stream, skip=True)
             values = list(self._values(found, taken, stream))
             if not self._dry_run:

@@ -6,8 +6,12 @@ call: the record is refused like any other that does not fit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from django.utils.functional import SimpleLazyObject
+
+from mlembed.serving.fields import FieldProblem
 from mlembed_django.sources import plain
 
 if TYPE_CHECKING:
@@ -28,13 +32,20 @@ class Unreadable:
     Args:
         getters: What reads each field.
         row: On what.
+        annotated: The annotation that a field is read from, of those that are.
     """
 
-    __slots__ = ("_getters", "_row")
+    __slots__ = ("_annotated", "_getters", "_row")
 
-    def __init__(self, getters: Mapping[str, Callable[[Any], Any]], row: Any) -> None:
+    def __init__(
+        self,
+        getters: Mapping[str, Callable[[Any], Any]],
+        row: Any,
+        annotated: Mapping[str, str],
+    ) -> None:
         self._getters = getters
         self._row = row
+        self._annotated = annotated
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._getters:
@@ -42,8 +53,31 @@ class Unreadable:
         try:
             return plain(self._getters[name](self._row))
         except AttributeError as error:
+            if name in self._annotated:  # the model says so where it looks at the value
+                why = f"cannot be read: {reason(error, self._row, self._annotated[name])}"
+                return SimpleLazyObject(functools.partial(_refuse, why))
             # As it is it would say that the field is missing, which a model may allow.
             raise UnreadableFieldError(name) from error
+
+
+def reason(error: Exception, row: Any, annotation: str | None) -> str:
+    """Say why a field cannot be read on *row*, without a value of it.
+
+    Args:
+        error: What was raised.
+        row: On what.
+        annotation: The annotation that the field is read from; None for anything else.
+    """
+    if annotation is None or not isinstance(error, AttributeError):
+        return f"it raised {type(error).__name__}"
+    return (
+        f"annotation '{annotation}' is not on this {type(row).__name__}: query it with "
+        f".annotate({annotation}=...)"
+    )
+
+
+def _refuse(why: str) -> NoReturn:
+    raise FieldProblem(why)
 
 
 def unlisted(_row: Any) -> Any:

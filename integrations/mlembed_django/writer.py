@@ -36,6 +36,8 @@ _MAX_PAUSE_SECONDS = 30.0
 _MAX_DOUBLINGS = 32  # far beyond that pause, and within a float
 _EXIT_SECONDS = 2.0
 _ROOM_SECONDS, _LOOK_SECONDS = 5.0, 0.01
+_TOLD_SECONDS, _PATIENCE_SECONDS = 0.5, 30.0
+_MANY_ROWS = 20_000
 _LATER = "rows are not written yet"
 _REFUSED = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 
@@ -77,7 +79,7 @@ class Writer:
         self._made = _NOTHING
         self._rows: list[Model] = []
         self._flushed: list[threading.Event] = []
-        self._n_bytes = self._n_rows = 0
+        self._n_bytes = self._n_rows = self._n_done = 0
         self.lost: collections.Counter[str] = collections.Counter()
         self._told: set[str] = set()
         # A signal's handler may predict while its thread holds them.
@@ -125,6 +127,47 @@ class Writer:
         self._wake.set()
         return done.wait(timeout_seconds)
 
+    def finish(self, hear: Callable[[int], None] | None = None) -> int:
+        """Wait until all that was taken before this call is written, as long as the database takes any.
+
+        Args:
+            hear: Hears every half second how many rows are left.
+
+        Returns:
+            How many rows are left: none, unless for half a minute not one was written.
+        """
+        if not self._is_running():
+            self._drain()
+            return self.waiting
+        done, end = threading.Event(), self._n_done + self.waiting
+        self._queue.append(done)
+        n_done, since = self._n_done, time.monotonic()
+        while self._is_running():
+            self._wake.set()
+            if done.wait(_TOLD_SECONDS):
+                return 0
+            if n_done != self._n_done:
+                n_done, since = self._n_done, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE_SECONDS:
+                break
+            if hear is not None:
+                hear(max(0, end - n_done))
+        return 0 if done.is_set() else max(0, end - self._n_done)
+
+    def keep_up(self) -> None:
+        """Wait where many rows are to be written, as long as the database takes any.
+
+        A run may answer faster than any database writes. No transaction of the caller may be open:
+        the writer could wait for that.
+        """
+        if self.waiting >= _MANY_ROWS and not self._failures:
+            self.finish()
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are taken and not written."""
+        return self._n_rows + len(self._rows)
+
     def close(self) -> None:
         """Write what waits, within two seconds, and end the thread; a later row begins anew."""
         thread = self._thread
@@ -134,7 +177,7 @@ class Writer:
             self._ending.set()
             self._wake.set()
             thread.join(_EXIT_SECONDS)
-        left = self._n_rows + len(self._rows)
+        left = self.waiting
         if left:
             self.lose("closed", left, "they could not be written before the end")
             self._queue.clear()
@@ -238,6 +281,7 @@ class Writer:
             except _REFUSED:
                 self._write_each(rows)
             done = {id(row) for row in rows}
+            self._n_done += len(rows)
             self._rows = [row for row in self._rows if id(row) not in done]
 
     def _write_each(self, rows: list[Model]) -> None:

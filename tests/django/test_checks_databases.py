@@ -90,6 +90,38 @@ def test_checks_never_query(setting: dict[str, Any]) -> None:
         assert found() == {}
 
 
+@pytest.mark.parametrize(
+    ("options", "changes", "found_ids"),
+    [
+        ({}, {}, ["mlembed.W010"]),
+        ({"timeout": 20}, {}, ["mlembed.W010"]),
+        ({"transaction_mode": "DEFERRED"}, {}, ["mlembed.W010"]),
+        ({"transaction_mode": "immediate"}, {}, []),
+        ({"transaction_mode": "EXCLUSIVE"}, {}, []),
+        ({}, {"ACTIONS": None}, []),
+        ({}, {"DATABASE": None}, []),
+        ({}, {"DATABASE": {"USING": "default"}}, []),
+    ],
+)
+def test_w010_tells_of_a_database_that_refuses_actions(
+    setting: dict[str, Any], options: dict[str, Any], changes: dict[str, Any], found_ids: list[str]
+) -> None:
+    """Only where SQLite's transactions begin without the lock, and two write into one database."""
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/it", "OPTIONS": options}
+    connections.settings["it"] = {**connections.settings["default"], **sqlite}
+    there = {"DATABASE": {"USING": "it"}, "OUTBOX": {"USING": "it"}}
+    try:
+        with override_settings(MLEMBED={**setting, **there, **changes}):
+            messages = checked()
+    finally:
+        del connections.settings["it"]
+        if hasattr(connections._connections, "it"):  # type: ignore[attr-defined]  # nowhere else
+            del connections["it"]
+
+    assert [message.id for message in messages] == found_ids
+    assert all("'transaction_mode': 'IMMEDIATE'" in str(message.hint) for message in messages)
+
+
 def test_checks_take_milliseconds(setting: dict[str, Any]) -> None:
     """Every command of the site runs them, so they must not be felt."""
     with override_settings(MLEMBED=setting):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from mlembed.testing import capture_predictions
 from mlembed_django.decorators import predicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from mlembed import Prediction
@@ -251,3 +252,121 @@ def test_options_asks_no_model(serving: Serving) -> None:
 
     assert response.status_code == 200
     assert made == []
+
+
+def first(*_: Any, **__: Any) -> dict[str, Any]:
+    """Return a record that the model `toy` answers."""
+    return RECORD
+
+
+class Plain(View):
+    """A view of two verbs, which returns what it was given."""
+
+    def get(self, _request: HttpRequest, prediction: Prediction) -> Any:
+        """Return the prediction."""
+        return prediction
+
+    def post(self, _request: HttpRequest, prediction: Prediction) -> Any:
+        """Return the prediction."""
+        return prediction
+
+
+def ask(view: Any, method: str = "GET") -> Any:
+    """Return what *view* returns."""
+    request = HttpRequest()
+    request.method = method
+    return view(request)
+
+
+def views_that_get_two() -> Iterator[Any]:
+    """Yield what decorates a view twice, each way."""
+    both, only = predicts("toy", record=first), predicts("gone", record=first)
+    handler, whole = method_decorator(only, name="get"), method_decorator(only, name="dispatch")
+    yield pytest.param(lambda: both(only(answer)), id="function")
+    yield pytest.param(lambda: both(only(acustomer)), id="coroutine function")
+    yield pytest.param(lambda: both(only(type("Twice", (Plain,), {}))), id="class")
+    yield pytest.param(lambda: both(handler(type("Own", (Plain,), {}))), id="handler")
+    yield pytest.param(lambda: both(whole(type("Whole", (Plain,), {}))), id="dispatch")
+    yield pytest.param(lambda: both(only(type("Made", (Plain,), {})).as_view()), id="as_view")
+
+
+@pytest.mark.parametrize("decorate", [*views_that_get_two()])
+def test_a_view_that_would_get_two_predictions_is_refused(decorate: Callable[[], Any]) -> None:
+    """When it is decorated, and not when somebody asks for the page."""
+    with pytest.raises(DeclarationError, match=r"request\.predictions"):
+        decorate()
+
+
+def test_a_subclass_is_decorated_in_place_of_its_base() -> None:
+    """Its own handlers and those it inherits get its prediction; the base keeps its own."""
+    base = predicts("gone", record=first)(type("Base", (Plain,), {}))
+    sub = predicts("toy", record=first)(type("Sub", (base,), {"put": Plain.get}))
+
+    assert {ask(sub.as_view(), verb).model for verb in ("GET", "POST", "PUT")} == {"toy"}
+    assert ask(base.as_view()).model == "gone"
+
+
+def test_a_subclass_may_hand_its_prediction_on() -> None:
+    """`super()` with a prediction asks no model again, without one it asks the base's."""
+    base: Any = predicts("gone", record=first)(type("Base", (Plain,), {}))
+
+    @predicts("toy", record=first)
+    class Sub(base):  # type: ignore[misc]  # made here
+        def get(self, request: HttpRequest, prediction: Prediction) -> Any:
+            return super().get(request, prediction=prediction)
+
+    class Bare(base):  # type: ignore[misc]  # idem
+        def get(self, request: HttpRequest) -> Any:
+            return super().get(request)
+
+    assert ask(Sub.as_view()).model == "toy"
+    assert ask(Bare.as_view()).model == "gone"
+
+
+async def test_a_coroutine_handler_may_hand_its_prediction_on() -> None:
+    """As a plain one."""
+
+    @predicts("gone", record=first)
+    class Base(View):
+        async def get(self, _request: HttpRequest, prediction: Prediction) -> Any:
+            return prediction
+
+    @predicts("toy", record=first)
+    class Sub(Base):
+        async def get(self, request: HttpRequest, prediction: Prediction) -> Any:
+            return await super().get(request, prediction=prediction)
+
+    answered = await ask(Sub.as_view())
+
+    assert answered.model == "toy"
+
+
+def test_what_stands_around_an_inherited_handler_stays() -> None:
+    """A guard of the host's is not taken off with the base's decoration."""
+
+    def guarded(handler: Any) -> Any:
+        @functools.wraps(handler)
+        def guard(self: View, *args: Any, **kwargs: Any) -> Any:
+            seen.append(True)
+            return handler(self, *args, **kwargs)
+
+        return guard
+
+    seen: list[bool] = []
+    base: Any = predicts("gone", record=first)(type("Base", (Plain,), {}))
+    sub = predicts("toy", record=first)(type("Sub", (base,), {"get": guarded(base.get)}))
+
+    assert ask(sub.as_view()).model == "toy"
+    assert seen == [True]
+
+
+def test_a_model_may_be_told_what_another_answers() -> None:
+    """A function that gets a prediction and gives the record of another is no view."""
+
+    @predicts("toy")
+    @predicts("gone", record=first)
+    def record_of(prediction: Prediction) -> dict[str, Any]:
+        assert prediction.model == "gone"
+        return RECORD
+
+    assert record_of().model == "toy"

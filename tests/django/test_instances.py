@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import logging
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -207,3 +208,58 @@ def test_a_coroutine_is_told_what_cannot_be_read() -> None:
         async_to_sync(get_model("toy").apredict)(customer)
 
     assert (answer.score, answer.reason) == (0.5, "fallback")
+
+
+ANNOTATED: Any = from_instance(
+    "store.Customer",
+    Toy,
+    **OWN | {"visits": "n_orders", "town": "home", "seen": "first", "member": "is_member"},
+    annotations=("n_orders", "home", "first", "is_member"),
+)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["one", "rows"])
+def test_an_annotation_that_is_not_there_is_named(
+    declared: dict[str, Any],
+    alone: bool,  # noqa: FBT001  of pytest
+) -> None:
+    """With the remedy, in the error and in what the fallback says, whatever the field takes."""
+    record = f"{__name__}.ANNOTATED"
+    models = {
+        "toy": {"REF": "toy@champion", "RECORD": record},
+        "safe": {"REF": "toy@champion", "RECORD": record, "FALLBACK": 0.5},
+    }
+    said = "'{}' cannot be read: annotation '{}' is not on this Customer: query it with .annotate({}=...)"
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        toy, safe = get_model("toy"), get_model("safe")
+        with pytest.raises(SchemaError) as refused:
+            _ = toy.predict(ada()) if alone else next(toy.predict_queryset([ada(pk=1)]))
+        answer = safe.predict(ada()) if alone else next(safe.predict_queryset([ada(pk=1)]))
+
+    assert answer.reason == "fallback"
+    for field, name in ANNOTATED.annotated.items():
+        assert said.format(field, name, name) in str(refused.value)
+        assert said.format(field, name, name) in answer.error
+
+
+KEYLESS: Any = from_instance("store.Customer", Toy, **OWN, key=lambda customer: customer.nobody.pk)
+
+
+def test_a_key_that_cannot_be_read_is_told_once(
+    declared: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A queryset of a million rows is no million lines; each class of rows and each reason is one."""
+    models = {"toy": {"REF": "toy@champion", "RECORD": f"{__name__}.KEYLESS"}}
+    caplog.set_level(logging.DEBUG, "mlembed")
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        rows = [*get_model("toy").predict_queryset([ada() for _ in range(5)])]
+        answer = get_model("toy").predict(ada())
+        KEYLESS.key_of(object())
+
+    levels = [each.levelname for each in caplog.records if "cannot be read" in each.message]
+    assert levels == ["WARNING", *["DEBUG"] * 5, "WARNING"]
+    assert "the key of a Customer cannot be read: it raised AttributeError" in caplog.text
+    assert [row.key for row in rows] == [None] * 5
+    assert (answer.key, answer.reason) == (None, "ok")

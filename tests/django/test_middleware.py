@@ -19,6 +19,7 @@ from mlembed.testing import capture_predictions, override_model
 from mlembed_django.conf import UndeclaredModelError, get_model
 from mlembed_django.context import current
 from mlembed_django.middleware import PredictionMiddleware
+from mlembed_django.models import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,6 +215,32 @@ def test_predictions_last_as_long_as_a_streamed_response(serving: Serving) -> No
         response = Client().get("/")
 
         assert b"".join(response) == b"1\n2\n3\n"
+
+
+@pytest.mark.usefixtures("db")
+def test_rows_of_a_streamed_response_are_their_requests(
+    declared: dict[str, Any], serving: Serving
+) -> None:
+    """Each chunk is kept under the request's id, and what is done between two rows is not."""
+    outside: list[object] = []
+
+    def view(request: Any) -> StreamingHttpResponse:
+        rows = request.predictions["toy"].predict_queryset([RECORD] * 3, chunk_size=1)
+
+        def lines() -> Iterator[str]:
+            for row in rows:
+                outside.append(current.get())
+                yield f"{row.reason}\n"
+
+        return StreamingHttpResponse(lines())
+
+    with serving(view), override_settings(MLEMBED={**declared, "DATABASE": {}}):
+        response = Client(headers={"X-Request-ID": "r-1"}).get("/")
+        told = b"".join(response)
+
+    assert told == b"ok\nok\nok\n"
+    assert list(Prediction.objects.values_list("request", flat=True)) == ["r-1"] * 3
+    assert outside == [None] * 3
 
 
 @pytest.mark.usefixtures("declared")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Count, Manager, QuerySet
 from django.db.models.signals import post_init
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -304,6 +305,58 @@ def test_a_filter_means_what_it_says(words: str, n_rows: int) -> None:
     said = json.loads(told("--filter", words, "--dry-run", "--json"))
 
     assert said["rows"] == n_rows
+
+
+NEIGHBOURS: Any = from_instance(
+    "store.Customer",
+    Toy,
+    income="spent",
+    visits="n_neighbours",
+    member="newsletter",
+    town="town__name",
+    seen="joined",
+    annotations=["n_neighbours"],
+)
+
+
+class Neighbours(Manager[Customer]):
+    """What the site means by its customers: each with how many there are in its town."""
+
+    def get_queryset(self) -> QuerySet[Customer]:
+        """Return them all."""
+        return super().get_queryset().annotate(n_neighbours=Count("town__customer"))
+
+
+@pytest.mark.parametrize(
+    "words", ["town__customer__age__gte=30", "town__customer__age__gte=30 age__gte=0", "age__gte=0"]
+)
+def test_a_filter_changes_nothing_on_the_rows_it_finds(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """What is joined to find a row is not counted in what the site's manager annotates on it."""
+    manager = Neighbours()
+    manager.model = Customer
+    monkeypatch.setattr(Customer._meta, "default_manager", manager)
+    models = {"toy": {"REF": "toy@champion", "RECORD": f"{__name__}.NEIGHBOURS"}}
+
+    with override_settings(MLEMBED={**declared, "MODELS": models}):
+        told(*(argument for word in words.split() for argument in ("--filter", word)))
+        right = {row.pk: get_model("toy").predict(row).score for row in manager.all()}
+
+    kept = dict(Customer.objects.values_list("pk", "churn"))
+    assert kept == pytest.approx(right, rel=1e-12)
+
+
+def test_a_filter_may_name_what_the_manager_annotates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a field of the rows, as the site sees them."""
+    manager = Neighbours()
+    manager.model = Customer
+    monkeypatch.setattr(Customer._meta, "default_manager", manager)
+
+    some = json.loads(told("--filter", f"n_neighbours__gte={N}", "--dry-run", "--json"))
+    none = json.loads(told("--filter", f"n_neighbours__gt={N}", "--dry-run", "--json"))
+
+    assert (some["rows"], none["rows"]) == (N, 0)
 
 
 def test_the_command_tells_json() -> None:

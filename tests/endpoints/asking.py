@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 JSON = {"content-type": "application/json"}
 PLAIN: dict[str, Any] = {**RECORD, "seen": RECORD["seen"].isoformat()}
 PREFIX = "urn:problem-type:mlembed:"
+ID = "0190a5e4-7b2c-7abc-8def-0123456789ab"
 
 
 def post(

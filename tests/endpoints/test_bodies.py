@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from endpoints.asking import JSON, PLAIN, kind, post
+from endpoints.asking import ID, JSON, PLAIN, kind, post
 from mlembed.endpoints import Request
 from mlembed.testing import capture_predictions
 
@@ -121,19 +121,19 @@ def test_problems_name_fields_and_show_no_value(endpoints: Endpoints) -> None:
     "body",
     [
         {},
-        {"value": None, "id": "a"},
-        {"value": [], "id": "a"},
+        {"value": None, "id": ID},
+        {"value": [], "id": ID},
         {"value": True, "id": 7},
-        {"value": True, "id": "a", "more": 1},
-        {"value": True, "id": "a", "revision": -1},
-        {"value": True, "id": "a", "revision": 2**40},
-        {"value": True, "id": "a", "revision": True},
-        {"value": True, "id": "a", "revision": "1"},
+        {"value": True, "id": ID, "more": 1},
+        {"value": True, "id": ID, "revision": -1},
+        {"value": True, "id": ID, "revision": 2**40},
+        {"value": True, "id": ID, "revision": True},
+        {"value": True, "id": ID, "revision": "1"},
         {"value": True, "key": 1.5},
-        {"value": True, "id": "a", "observed_at": 7},
-        {"value": True, "id": "a", "observed_at": "yesterday"},
-        {"value": True, "id": "a", "observed_at": "2026-01-02T03:04:05"},
-        {"value": True, "id": "a", "observed_at": "0001-01-01T00:00:00+23:59"},
+        {"value": True, "id": ID, "observed_at": 7},
+        {"value": True, "id": ID, "observed_at": "yesterday"},
+        {"value": True, "id": ID, "observed_at": "2026-01-02T03:04:05"},
+        {"value": True, "id": ID, "observed_at": "0001-01-01T00:00:00+23:59"},
     ],
 )
 def test_a_bad_outcome_is_refused(endpoints: Endpoints, body: dict[str, Any]) -> None:
@@ -148,8 +148,8 @@ def test_a_bad_outcome_is_refused(endpoints: Endpoints, body: dict[str, Any]) ->
     [
         {"value": True},
         {"value": True, "id": "", "key": ""},
-        {"value": "", "id": "a"},
-        {"value": True, "id": "a", "observed_at": "1601-01-02T03:04:05Z"},
+        {"value": "", "id": ID},
+        {"value": True, "id": ID, "observed_at": "1601-01-02T03:04:05Z"},
     ],
 )
 def test_an_outcome_that_cannot_be_joined_is_refused(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bundles import RECORD
-from endpoints.asking import JSON, PLAIN
+from endpoints.asking import ID, JSON, PLAIN
 from mlembed.endpoints import Endpoints, Limits, Request
 from mlembed.serving.pool import in_pool
 
@@ -30,7 +30,7 @@ AGES = {"name": "place", "datatype": "INT64", "shape": [2], "data": [0, 1]}
         (PREDICT, {"record": PLAIN, "key": "k" * 40_000}, 1),
         (PREDICT, MANY, 1),
         (PREDICT, MANY | {"keys": ["a", "b"]}, 1),
-        ("models/toy/outcome", {"id": "a", "value": 1}, 1),
+        ("models/toy/outcome", {"id": ID, "value": 1}, 1),
         ("v2/models/lookup/infer", {"inputs": [AGES | {"shape": [1], "data": [0]}]}, 0),
         ("v2/models/lookup/infer", {"inputs": [AGES]}, 1),
         ("v2/models/lookup/infer", {"inputs": [AGES], "id": "k" * 40_000}, 2),

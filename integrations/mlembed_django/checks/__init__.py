@@ -22,6 +22,7 @@
 | `mlembed.W007` | actions wait in another database than the rows they are about | always |
 | `mlembed.W008` | the middleware is listed twice | always |
 | `mlembed.W009` | no app defines the permission that a model asks for | always |
+| `mlembed.W010` | SQLite refuses actions in transactions that have read, while predictions are kept | always |
 
 None of them queries the database, loads a model or starts a thread. Those of `--deploy` read the
 registry and the environment of the server: tests, migrations and image builds need neither. What a

@@ -1,4 +1,4 @@
-"""Whether the databases that are named exist, and actions commit with what they are about."""
+"""Whether the databases that are named exist, and actions commit with what they are about, in time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db import connections, router
 from mlembed_django.checks.paths import imported
 from mlembed_django.checks.records import mapped_model
 from mlembed_django.declaration import nearest
+from mlembed_django.locking import locks_at_begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def look(declaration: Declaration) -> Iterator[CheckMessage]:
-    """E010: an alias names no database for the tables. W007: the outbox is away from the rows."""
+    """Tell of databases that are not as the site's settings need them.
+
+    E010: an alias names no database for the tables. W007: the outbox is away from the rows. W010:
+    SQLite would refuse an action that it could have waited for.
+    """
     from mlembed_django.models import Delivery, Prediction
 
     if declaration.database is not None:
@@ -31,6 +36,7 @@ def look(declaration: Declaration) -> Iterator[CheckMessage]:
     if declaration.actions:
         yield from _alias("MLEMBED['OUTBOX']['USING']", declaration.outbox.using, Delivery)
         yield from _apart(declaration)
+        yield from _refusing(declaration)
 
 
 def _alias(place: str, using: str, model: type[Model]) -> Iterator[CheckMessage]:
@@ -64,3 +70,18 @@ def _apart(declaration: Declaration) -> Iterator[CheckMessage]:
             hint=f"Set USING to '{router.db_for_write(row)}'.",
             id="mlembed.W007",
         )
+
+
+def _refusing(declaration: Declaration) -> Iterator[CheckMessage]:
+    using = declaration.outbox.using
+    if declaration.database is None or declaration.database.using != using:
+        return
+    if using not in connections or connections[using].vendor != "sqlite" or locks_at_begin(using):
+        return
+    yield CheckWarning(
+        f"DATABASES['{using}'] is SQLite, where a transaction that has read may not write once another "
+        "has committed, and MLEMBED['DATABASE'] has a thread that commits there: an action in such a "
+        "transaction of yours is lost.",
+        hint=f"Set DATABASES['{using}']['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE'}}.",
+        id="mlembed.W010",
+    )

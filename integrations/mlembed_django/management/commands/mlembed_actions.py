@@ -16,6 +16,7 @@ from django.core.management.base import CommandError
 from mlembed.errors import MlembedError
 from mlembed_crm.commands import add_commands
 from mlembed_django.management.asked import SiteCommand, require_tables, the_site
+from mlembed_django.management.kept import Kept
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -51,12 +52,16 @@ class Command(SiteCommand):
         asked = argparse.Namespace(**options)
         asked.log_dir = asked.log_dir or str(found.declaration.settings.log_dir)
         try:
-            status: int = asked.run(_SiteDeclared(found), asked)
+            declared = _SiteDeclared(found)
+            status: int = asked.run(declared, asked)
+            problems = declared.finish()
         except (MlembedError, ImproperlyConfigured, ImportError) as error:
             raise CommandError(str(error)) from error
         except BrokenPipeError:
             sys.stdout = None  # the reader has gone: nothing may be flushed to it at exit
             raise SystemExit(2) from None
+        if problems:
+            raise CommandError("; ".join(problems))
         if status:
             raise SystemExit(status)
 
@@ -66,6 +71,14 @@ class _SiteDeclared:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._kept: Kept | None = None
+
+    def finish(self) -> list[str]:
+        """Wait until the outcomes that were read are written; return what is wrong."""
+        if self._kept is None:
+            return []
+        self._kept.finish()
+        return self._kept.problems()
 
     @functools.cached_property
     def outbox(self) -> DjangoOutbox:
@@ -93,4 +106,5 @@ class _SiteDeclared:
     def outcomes(self) -> list[Outcomes]:
         from mlembed_django.outcomes import outcomes_of
 
+        self._kept = Kept(self._site.journal)
         return outcomes_of(self._site)

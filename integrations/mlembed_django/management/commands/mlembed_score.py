@@ -1,11 +1,14 @@
 """`manage.py mlembed_score app.Model`: score rows in bulk, onto their own `PredictionField`.
 
 Ctrl-C ends it after the chunk in hand; what was scored stays, and `--stale` goes on with the rest.
-Exit status: 0; 1 where it cannot run, or rows were refused or had only a fallback; 130 for Ctrl-C.
+It ends when what the site keeps of the predictions is written; a second Ctrl-C does not wait for that.
+Exit status: 0; 1 where it cannot run, rows were refused or had only a fallback, or predictions or
+actions were lost; 130 for Ctrl-C.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,13 +17,15 @@ from django.apps import apps
 from django.core.exceptions import FieldError, ImproperlyConfigured, ValidationError
 from django.core.management.base import CommandError
 from django.db import DatabaseError
+from django.db.models import Exists, OuterRef, QuerySet
 
 from mlembed.errors import MlembedError
-from mlembed_django.management.asked import SiteCommand
+from mlembed_django.management.asked import SiteCommand, the_site
+from mlembed_django.management.kept import Kept
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
-    from django.db.models import Model, QuerySet
+    from django.db.models import Model
 
     from mlembed_django.scoring import Scoring
 
@@ -66,6 +71,7 @@ class Command(SiteCommand):
         field = options["field"] or _only_field(model)
         rows = _filtered(model, options["filters"])
         self._total, done = 0, None
+        kept = Kept(None if options["dry_run"] else the_site().journal)
 
         def hear(so_far: Scoring) -> None:
             nonlocal done
@@ -84,16 +90,21 @@ class Command(SiteCommand):
                 dry_run=options["dry_run"],
                 hear=hear,
             )
+            kept.finish(self._wait)
         except _REFUSALS as error:
+            kept.finish(self._wait)
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
-            self._tell(done, field, options)
+            with contextlib.suppress(KeyboardInterrupt):
+                kept.finish(self._wait)
+            self._tell(done, field, kept, options)
             self.stderr.write("interrupted; go on with --stale")
             sys.exit(_INTERRUPTED)
-        self._tell(done, field, options)
+        self._tell(done, field, kept, options)
         left = done.n_refused + done.fallbacks
-        if left:
-            raise CommandError(f"{left} of {done.rows} rows have no new score")
+        why = [f"{left} of {done.rows} rows have no new score"] if left else []
+        if why := [*why, *kept.problems()]:
+            raise CommandError("; ".join(why))
 
     def _is_watched(self, options: dict[str, Any]) -> bool:
         return not options["json"] and bool(getattr(self.stderr, "isatty", bool)())
@@ -104,10 +115,16 @@ class Command(SiteCommand):
         line = f"{done.rows:,} of {self._total:,} rows, {rate:,.0f} a second, {left:.0f} s left"
         self.stderr.write(f"\r{line:<70}", ending="")
 
-    def _tell(self, done: Scoring | None, field: str, options: dict[str, Any]) -> None:
+    def _wait(self, n_left: int) -> None:
+        if self._total:
+            line = f"{n_left:,} predictions are still to be kept"
+            self.stderr.write(f"\r{line:<70}", ending="")
+
+    def _tell(self, done: Scoring | None, field: str, kept: Kept, options: dict[str, Any]) -> None:
         if options["json"]:
             told = {} if done is None else done.to_json()
-            self.stdout.write(json.dumps({"field": field, "dry_run": options["dry_run"], **told}))
+            whole = {"field": field, "dry_run": options["dry_run"], **told, "lost": kept.lost}
+            self.stdout.write(json.dumps(whole))
             return
         if self._total:
             self.stderr.write("")
@@ -161,10 +178,23 @@ def _filtered(model: type[Model], filters: list[str]) -> QuerySet[Any]:
         if not equals:
             raise CommandError(f"--filter {text}: write NAME=VALUE, as in town=oslo or age__gte=18")
         try:
-            rows = rows.filter(**{name: _value(name, value)})
+            rows = _chosen(rows, name, _value(name, value))
         except _REFUSALS as error:
             raise CommandError(f"--filter {name}: {error}") from error
     return rows
+
+
+def _chosen(rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+    """Return those of *rows* that a lookup finds, with all that is annotated on them as it was.
+
+    What is joined to a row would count in the aggregates that the site's own manager annotates.
+    """
+    if name.partition("__")[0] in rows.query.annotations:
+        return rows.filter(**{name: value})
+    plain: QuerySet[Any] = QuerySet(rows.model).filter(**{name: value})
+    if len(plain.query.alias_map) > 1:
+        return rows.filter(Exists(plain.filter(pk=OuterRef("pk"))))
+    return rows.filter(**{name: value})
 
 
 def _value(name: str, text: str) -> Any:
