@@ -81,7 +81,8 @@ def _read(readers: list[Outcomes], options: argparse.Namespace) -> None:
             say(options, {"name": reader.name, "outcomes": None, "pages": None}, told)
             continue
         done = reader.run_once()
-        line = f"{reader.name}: {done.outcomes} outcomes"
+        odd = f", {done.passed_over} passed over" if done.passed_over else ""
+        line = f"{reader.name}: {done.outcomes} outcomes{odd}"
         say(options, {"name": reader.name, **dataclasses.asdict(done)}, line)
 
 
