@@ -33,6 +33,8 @@ SCRIPT = """
     import itertools, os, shutil, signal, sys, time, warnings
     from pathlib import Path
 
+    # An import that is cut short leaves its file open, which Python does not tell users.
+    warnings.simplefilter("ignore", ResourceWarning)
     base, number, by_call, by_time = Path(sys.argv[1]), int(sys.argv[2]), *map(int, sys.argv[3:5])
     command = sys.argv[5:]
     sys.path.insert(0, str(base))

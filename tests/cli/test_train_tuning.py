@@ -41,9 +41,11 @@ STUDY = "visits.study.jsonl"
 # Each child is the whole command. One runs to its end in a folder; in another each is stopped when
 # the study has so many lines, about eight a trial, and the last one is left alone.
 STOPPED = """
-    import os, sys, time
+    import os, sys, time, warnings
     from pathlib import Path
 
+    # An import that is cut short leaves its file open, which Python does not tell users.
+    warnings.simplefilter("ignore", ResourceWarning)
     base, number, moments = Path(sys.argv[1]), int(sys.argv[2]), list(map(int, sys.argv[3:]))
     sys.path.insert(0, str(base))
     import mlembed.__main__, mlembed.cli.app, mlembed.training.run, visits
