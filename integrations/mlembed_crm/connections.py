@@ -2,7 +2,8 @@
 
 SQLite must not see a connection on both sides of a fork: the child would believe it holds locks
 that only its parent has, and the parent could delete the write-ahead log under it. So a fork waits
-for the statement that is running, closes every connection, and each side opens its own again.
+for the statement that is running, closes every connection, and each side opens its own again. A
+connection is not closed while a cursor of it lives, so whoever uses one closes its cursors first.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class Database:
     def read(self, connection: sqlite3.Connection | None = None) -> Iterator[sqlite3.Cursor]:
         """Lend a cursor to read with, on the host's *connection* if one is given."""
         if connection is None:
-            with self._connections.use() as own:
-                yield own.cursor()
+            with self._connections.use() as own, contextlib.closing(own.cursor()) as cursor:
+                yield cursor
         else:
             with explained(self.path), _as_text(connection):
                 yield _cursor(connection)
@@ -50,8 +50,12 @@ class Database:
             OutboxError: If the database cannot be written, or *connection* has no transaction.
         """
         if connection is None:
-            with self._connections.use() as own, _whole(own, "BEGIN IMMEDIATE", "COMMIT"):
-                yield own.cursor()
+            with (
+                self._connections.use() as own,
+                _whole(own, "BEGIN IMMEDIATE", "COMMIT"),
+                contextlib.closing(own.cursor()) as cursor,
+            ):
+                yield cursor
             return
         if not connection.in_transaction:
             raise OutboxError(

@@ -68,6 +68,26 @@ def test_fork_leaves_no_connection_to_share(tmp_path: Path) -> None:
     assert outbox.enqueue(action("c-2"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at open files as Linux does")
+@pytest.mark.parametrize("how", ["read", "write"])
+def test_cursor_that_somebody_still_holds_keeps_no_file_open(tmp_path: Path, how: str) -> None:
+    """SQLite closes a connection when its last statement is gone: a fork must find none."""
+    outbox = Outbox(tmp_path / "actions.db")
+    outbox.enqueue(action())
+    with getattr(outbox._database, how)() as cursor:
+        cursor.execute("SELECT 1 UNION SELECT 2")
+        assert cursor.fetchone() == (1,)
+
+    def nothing_inherited() -> bool:
+        open_files = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+        return not [path for path in open_files if path.startswith(str(outbox.path))]
+
+    _, status = os.waitpid(in_child(nothing_inherited), 0)
+
+    assert status == 0
+    del cursor
+
+
 FAILING = """
 import logging, os, resource, sys
 import mlembed
