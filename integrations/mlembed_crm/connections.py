@@ -25,19 +25,31 @@ _OPEN_ATTEMPTS = 5
 
 
 class _Slot:
-    """One thread's place for a connection, and the lock that a fork takes."""
+    """One thread's place for a connection, and the lock that a fork takes.
+
+    Its finalizer holds the connection, not a cycle that the slot may end in: Python finalizes the
+    parts of a cycle in no set order, and warns of a connection that is finalized open.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.connection: sqlite3.Connection | None = None
+        self._held: list[sqlite3.Connection] = []
+        weakref.finalize(self, _close, self._held)
+
+    @property
+    def connection(self) -> sqlite3.Connection | None:
+        return self._held[-1] if self._held else None
+
+    def hold(self, connection: sqlite3.Connection) -> None:
+        self._held.append(connection)
 
     def close(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
+        _close(self._held)
 
-    def __del__(self) -> None:
-        self.close()
+
+def _close(held: list[sqlite3.Connection]) -> None:
+    while held:
+        held.pop().close()
 
 
 _slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
@@ -79,9 +91,11 @@ class Connections:
         with slot.lock:
             try:
                 with explained(self.path):
-                    if slot.connection is None:
-                        slot.connection = self._open()
-                    yield slot.connection
+                    connection = slot.connection
+                    if connection is None:
+                        connection = self._open()
+                        slot.hold(connection)
+                    yield connection
             except OutboxError:
                 slot.close()
                 raise

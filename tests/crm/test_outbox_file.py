@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sqlite3
 import stat
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,9 @@ import pytest
 
 from crm.receiver import acted, action, once
 from mlembed_crm import Outbox
+from mlembed_crm.connections import Connections
 from mlembed_crm.errors import OutboxError
+from mlembed_crm.schema import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +114,23 @@ def test_outbox_reopens_a_closed_connection(outbox: Outbox) -> None:
 
     assert outbox.counts()["pending"] == 1
     assert repr(outbox) == f"Outbox({str(outbox.path)!r})"
+
+
+def test_connections_that_end_in_a_cycle_are_closed_first(tmp_path: Path) -> None:
+    """Python 3.13 warns of a connection finalized open, and finalizes a cycle in any order."""
+    connections = Connections(tmp_path / "actions.db", 1, prepare)
+    with connections.use() as connection:
+        gc.collect()  # moves what only the cycle reaches behind what is in use
+    del connection
+    cycle: list[object] = [connections]
+    cycle.append(cycle)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del connections, cycle
+        gc.collect()
+
+    assert [str(one.message) for one in caught] == []
 
 
 def test_first_use_may_happen_on_many_threads_at_once(tmp_path: Path) -> None:
