@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlembed_crm.action import Action
+    from mlembed_crm.destinations import Field
     from mlembed_crm.destinations.batch import Batch
     from mlembed_crm.destinations.groups import Group
 
@@ -47,6 +48,7 @@ class Definitions:
         ask: Returns the definitions of a kind, within the `time.monotonic` given.
         key: Returns a key as the field that identifies a record holds it.
         value: Returns a value as a field takes it. Both raise `PayloadError` if it cannot.
+        field: Returns what the definition of the field so named says.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class Definitions:
         ask: Callable[[str, float], Mapping[str, Any]],
         key: Callable[[str, Definition], Key],
         value: Callable[[Any, Definition], Any],
+        field: Callable[[str, Definition], Field],
     ) -> None:
-        self._ask, self._key, self._value = ask, key, value
+        self._ask, self._key, self._value, self._field = ask, key, value, field
         self._known: dict[str, Mapping[str, Any]] = {}
 
     def learn(self, record: str, ends: float) -> Mapping[str, Any]:
@@ -63,6 +66,11 @@ class Definitions:
         fields = self._ask(record, ends)
         self._known[record] = fields
         return fields
+
+    def describe(self, record: str, ends: float) -> Mapping[str, Field]:
+        """Return what a kind's fields are, by name, as they are now."""
+        fields = self.learn(record, ends)
+        return {name: self._field(name, definition) for name, definition in fields.items()}
 
     def forget(self, record: str) -> None:
         """Learn a kind anew when it is needed: perhaps its fields are others by now."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import http
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import SettingsError
-from mlembed_crm.destinations import Field, Limits, Receipt
+from mlembed_crm.destinations import Limits, Receipt
 from mlembed_crm.destinations.batch import Batch
-from mlembed_crm.destinations.endpoint import Behind, Endpoint
+from mlembed_crm.destinations.endpoint import Endpoint
 from mlembed_crm.destinations.groups import grouped, no_record
+from mlembed_crm.destinations.modelled import Modelled
 from mlembed_crm.destinations.odoo.calls import Calls
 from mlembed_crm.destinations.odoo.changes import read_changes
 from mlembed_crm.destinations.odoo.values import field_of, written, written_key
-from mlembed_crm.destinations.places import reading
 from mlembed_crm.destinations.rows import Definitions, matched
 from mlembed_crm.errors import DeliveryError
 
@@ -39,7 +38,7 @@ _FOUND_PER_KEY = 10
 _MISSING = "no record has its key; make the record in Odoo, or give create=True"
 
 
-class Odoo(Behind):
+class Odoo(Modelled):
     """A database of Odoo 19 or later, by its JSON-2 API.
 
     Args:
@@ -81,7 +80,7 @@ class Odoo(Behind):
         )
         self._calls = Calls(self._endpoint, database, key)
         self._create = create
-        self._definitions = Definitions(self._calls.fields, written_key, written)
+        self._definitions = Definitions(self._calls.fields, written_key, written, field_of)
         # The last request begins in time.
         self.limits = Limits(batch=_BATCH, call_seconds=2 * timeout_seconds)
 
@@ -103,27 +102,8 @@ class Odoo(Behind):
                 batch.failed([at for at, _ in group if at not in batch.answers], error)
         return [batch.answers[at] for at in range(len(actions))]
 
-    def describe(self, record: str, /) -> Mapping[str, Field]:
-        """Return the fields of a model, by name.
-
-        Raises:
-            DeliveryError: If it cannot be asked, or has no such model; `permanent` for the latter.
-        """
-        fields = self._definitions.learn(record, self._ends())
-        return {name: field_of(name, definition) for name, definition in fields.items()}
-
-    def changes(self, truth: Truth, cursor: str, /) -> Page:
-        """Return the next page of changes.
-
-        Archived records are read as well: a lost lead is one.
-
-        Raises:
-            DeliveryError: If it cannot be read; `stops` if somebody must act.
-        """
-        ends = self._ends()
-        with reading():
-            fields = self._definitions.learn(truth.record, ends)
-            return read_changes(self._calls, fields, truth, cursor, ends)
+    def _page(self, fields: Mapping[str, Any], truth: Truth, cursor: str, ends: float) -> Page:
+        return read_changes(self._calls, fields, truth, cursor, ends)
 
     def _upsert(self, batch: _Batch, record: str, id_field: str, group: Group) -> None:
         rows = self._definitions.rows(batch, record, group)
@@ -174,9 +154,6 @@ class Odoo(Behind):
             self._definitions.forget(record)
             raise
         return None if len(found) >= limit and len(rows) > 1 else found
-
-    def _ends(self) -> float:
-        return time.monotonic() + self._endpoint.timeout_seconds
 
 
 class _Batch(Batch):

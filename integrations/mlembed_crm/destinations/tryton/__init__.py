@@ -6,15 +6,14 @@ call all or not at all, so one bad value refuses them all, and the delivery find
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import SettingsError
-from mlembed_crm.destinations import Field, Limits, Receipt
+from mlembed_crm.destinations import Limits, Receipt
 from mlembed_crm.destinations.batch import Batch
-from mlembed_crm.destinations.endpoint import Behind, Endpoint
+from mlembed_crm.destinations.endpoint import Endpoint
 from mlembed_crm.destinations.groups import grouped, no_record
-from mlembed_crm.destinations.places import reading
+from mlembed_crm.destinations.modelled import Modelled
 from mlembed_crm.destinations.rows import SEVERAL, Definitions, matched
 from mlembed_crm.destinations.tryton.calls import Search
 from mlembed_crm.destinations.tryton.changes import read_changes
@@ -40,7 +39,7 @@ _FOUND_PER_KEY = 10
 _MISSING = "no record has its key; make the record in Tryton, or give create=True"
 
 
-class Tryton(Behind):
+class Tryton(Modelled):
     """A database of Tryton 8.0 or later.
 
     Give either *user* and *password*, which writes a hundred records in a call, or the *key* of an
@@ -98,7 +97,7 @@ class Tryton(Behind):
             else Rpc(self._endpoint, database, user or "", password or "", context)
         )
         self._create = create
-        self._definitions = Definitions(self._calls.fields, typed_key, typed)
+        self._definitions = Definitions(self._calls.fields, typed_key, typed, field_of)
         # A call, a new session, and the call again, of which the last begins in time.
         self.limits = Limits(batch=self._calls.batch, call_seconds=3 * timeout_seconds)
 
@@ -114,27 +113,8 @@ class Tryton(Behind):
             self._guarded(batch, record, id_field, group)
         return [batch.answers[at] for at in range(len(actions))]
 
-    def describe(self, record: str, /) -> Mapping[str, Field]:
-        """Return the fields of a model, by name.
-
-        Raises:
-            DeliveryError: If it cannot be asked, or has no such model; `permanent` for the latter.
-        """
-        fields = self._definitions.learn(record, self._ends())
-        return {name: field_of(name, definition) for name, definition in fields.items()}
-
-    def changes(self, truth: Truth, cursor: str, /) -> Page:
-        """Return the next page of changes.
-
-        Archived records are read as well.
-
-        Raises:
-            DeliveryError: If it cannot be read; `stops` if somebody must act.
-        """
-        ends = self._ends()
-        with reading():
-            fields = self._definitions.learn(truth.record, ends)
-            return read_changes(self._calls, fields, truth, cursor, ends)
+    def _page(self, fields: Mapping[str, Any], truth: Truth, cursor: str, ends: float) -> Page:
+        return read_changes(self._calls, fields, truth, cursor, ends)
 
     def _guarded(self, batch: Batch, record: str, id_field: str, group: Group) -> None:
         """Write a group; what was written before is not lost to its failure."""
@@ -193,9 +173,6 @@ class Tryton(Behind):
         else:
             told = [DeliveryError(_MISSING, permanent=True)] * len(missing)
         batch.answers.update(zip((row.at for row in missing), told, strict=True))
-
-    def _ends(self) -> float:
-        return time.monotonic() + self._endpoint.timeout_seconds
 
 
 def _check(database: str, user: str | None, password: str | None, key: str | None) -> None:
