@@ -6,10 +6,7 @@ call: the record is refused like any other that does not fit.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from django.utils.functional import SimpleLazyObject
+from typing import TYPE_CHECKING, Any
 
 from mlembed.serving.fields import FieldProblem
 from mlembed_django.sources import plain
@@ -53,9 +50,9 @@ class Unreadable:
         try:
             return plain(self._getters[name](self._row))
         except AttributeError as error:
-            if name in self._annotated:  # the model says so where it looks at the value
-                why = f"cannot be read: {reason(error, self._row, self._annotated[name])}"
-                return SimpleLazyObject(functools.partial(_refuse, why))
+            if name in self._annotated:
+                why = reason(error, self._row, self._annotated[name])
+                raise FieldProblem(f"cannot be read: {why}") from error
             # As it is it would say that the field is missing, which a model may allow.
             raise UnreadableFieldError(name) from error
 
@@ -74,10 +71,6 @@ def reason(error: Exception, row: Any, annotation: str | None) -> str:
         f"annotation '{annotation}' is not on this {type(row).__name__}: query it with "
         f".annotate({annotation}=...)"
     )
-
-
-def _refuse(why: str) -> NoReturn:
-    raise FieldProblem(why)
 
 
 def unlisted(_row: Any) -> Any:

@@ -117,6 +117,8 @@ def _field(record: Any, name: str) -> Any:
         return getattr(record, name)
     except AttributeError:
         return ABSENT
+    except FieldProblem:  # a record that knows why one cannot be read
+        raise
     except Exception as error:  # a host's property may raise anything
         raise FieldProblem(_unreadable(error)) from error
 
