@@ -10,22 +10,23 @@ from __future__ import annotations
 import atexit
 import collections
 import contextlib
-import itertools
+import functools
 import logging
 import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.db import DataError, IntegrityError, close_old_connections, connections
 
 from mlembed import forking
 from mlembed.telemetry.notices import tell
+from mlembed_django.backlog import Backlog, Waiting
 from mlembed_django.inserting import explained, insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from django.db.models import Model
 
@@ -42,25 +43,8 @@ _LATER = "rows are not written yet"
 _REFUSED = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 
 
-class Waiting(NamedTuple):
-    """Rows that are to be written.
-
-    Attributes:
-        n_bytes: What they hold in memory, about.
-        n_rows: How many they are.
-        make: Makes them, on the writer's thread.
-    """
-
-    n_bytes: int
-    n_rows: int
-    make: Callable[[], Iterable[Model]]
-
-
-_NOTHING = Waiting(0, 0, tuple)
-
-
 class Writer:
-    """The queue of one database, and the thread that empties it.
+    """The backlog of one database, and the thread that writes it.
 
     Args:
         using: Alias of the database.
@@ -74,16 +58,12 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        self._queue: collections.deque[Waiting | threading.Event] = collections.deque()
-        self._making: Iterator[Model] = iter(())
-        self._made = _NOTHING
-        self._rows: list[Model] = []
-        self._flushed: list[threading.Event] = []
-        self._n_bytes = self._n_rows = self._n_done = 0
+        self._backlog = Backlog(functools.partial(self.lose, "row"))
+        self._n_done = 0
         self.lost: collections.Counter[str] = collections.Counter()
         self._told: set[str] = set()
-        # A signal's handler may predict while its thread holds them.
-        self._counting, self._starting = threading.RLock(), threading.RLock()
+        # A signal's handler may predict while its thread holds it.
+        self._starting = threading.RLock()
         self._wake, self._ending = threading.Event(), threading.Event()
         self._writing = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -92,16 +72,12 @@ class Writer:
 
     def put(self, n_bytes: int, n_rows: int, make: Callable[[], Iterable[Model]]) -> None:
         """Take rows, to be written within about a second; drop them where there is no room."""
-        with self._counting:
-            if self._n_bytes and self._n_bytes + n_bytes > MAX_BYTES:
-                self.lose("full", n_rows, "more wait than there is room for")
-                return
-            self._n_bytes += n_bytes
-            self._n_rows += n_rows
-        self._queue.append(Waiting(n_bytes, n_rows, make))
+        if not self._backlog.add(Waiting(n_bytes, n_rows, make), MAX_BYTES):
+            self.lose("full", n_rows, "more wait than there is room for")
+            return
         if not self._is_running():
             self._start()
-        if self._n_rows >= ROWS and not self._failures:
+        if self._backlog.n_waiting >= ROWS and not self._failures:
             self._wake.set()
 
     def make_room(self, n_bytes: int) -> None:
@@ -110,7 +86,7 @@ class Writer:
         A batch may be one of thousands that a job makes faster than any database writes.
         """
         deadline = time.monotonic() + (_ROOM_SECONDS if self._keeps_up else 0.0)
-        while self._n_bytes and self._n_bytes + n_bytes > MAX_BYTES:
+        while not self._backlog.has_room(n_bytes, MAX_BYTES):
             if self._failures or not self._is_running() or time.monotonic() >= deadline:
                 self._keeps_up = False
                 return
@@ -122,8 +98,7 @@ class Writer:
         """Wait until all that was taken before this call is written; return whether it was."""
         if not self._is_running():
             return self._drain()
-        done = threading.Event()
-        self._queue.append(done)
+        done = self._backlog.mark()
         self._wake.set()
         return done.wait(timeout_seconds)
 
@@ -139,8 +114,8 @@ class Writer:
         if not self._is_running():
             self._drain()
             return self.waiting
-        done, end = threading.Event(), self._n_done + self.waiting
-        self._queue.append(done)
+        end = self._n_done + self.waiting
+        done = self._backlog.mark()
         n_done, since = self._n_done, time.monotonic()
         while self._is_running():
             self._wake.set()
@@ -166,7 +141,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many rows are taken and not written."""
-        return self._n_rows + len(self._rows)
+        return self._backlog.n_rows
 
     def close(self) -> None:
         """Write what waits, within two seconds, and end the thread; a later row begins anew."""
@@ -180,8 +155,7 @@ class Writer:
         left = self.waiting
         if left:
             self.lose("closed", left, "they could not be written before the end")
-            self._queue.clear()
-            self._rows, self._n_rows = [], 0
+            self._backlog.clear()
 
     def lose(self, reason: str, n_rows: int, why: object) -> None:
         """Count *n_rows* rows as lost, and say so the first time."""
@@ -227,9 +201,9 @@ class Writer:
         """Write all that waits; return False where the database did not take it."""
         with self._writing:
             try:
-                while self._take():
+                while self._backlog.take(ROWS):
                     self._write()
-                    self._settle()
+                    self._backlog.settle()
             except Exception as error:  # noqa: BLE001  it stays in hand, whatever failed
                 self._failures += 1
                 self.warn(_LATER, error)
@@ -238,51 +212,17 @@ class Writer:
         self._told.discard(_LATER)
         return True
 
-    def _take(self) -> bool:
-        """Fill the rows in hand; return whether there is anything to do."""
-        while len(self._rows) < ROWS and not self._flushed:
-            before = len(self._rows)
-            try:
-                self._rows.extend(itertools.islice(self._making, ROWS - before))
-                self._count(len(self._rows) - before)
-            except Exception as error:  # noqa: BLE001  one odd row must not hold up the others
-                self._count(len(self._rows) - before)
-                self._making = iter(())
-                self.lose("row", self._made.n_rows, error)
-            if len(self._rows) > before:
-                continue
-            self._count(self._made.n_rows)
-            with self._counting:
-                self._n_bytes -= self._made.n_bytes
-            self._made = _NOTHING
-            if not self._queue:
-                break
-            item = self._queue.popleft()
-            if isinstance(item, threading.Event):
-                self._flushed.append(item)
-            else:
-                self._made, self._making = item, _made_by(item)
-        return bool(self._rows or self._flushed)
-
-    def _count(self, n_rows: int) -> None:
-        """Count *n_rows* of the item at hand as no longer waiting."""
-        n_rows = min(n_rows, self._made.n_rows)
-        self._made = self._made._replace(n_rows=self._made.n_rows - n_rows)
-        with self._counting:
-            self._n_rows -= n_rows
-
     def _write(self) -> None:
         by_model: dict[type[Model], list[Model]] = {}
-        for row in self._rows:
+        for row in self._backlog.in_hand:
             by_model.setdefault(type(row), []).append(row)
         for rows in by_model.values():
             try:
                 insert(rows, self.using)
             except _REFUSED:
                 self._write_each(rows)
-            done = {id(row) for row in rows}
             self._n_done += len(rows)
-            self._rows = [row for row in self._rows if id(row) not in done]
+            self._backlog.written(rows)
 
     def _write_each(self, rows: list[Model]) -> None:
         for row in rows:
@@ -290,11 +230,6 @@ class Writer:
                 insert([row], self.using)
             except _REFUSED as error:
                 self.lose("refused", 1, error)
-
-    def _settle(self) -> None:
-        flushed, self._flushed = self._flushed, []
-        for event in flushed:
-            event.set()
 
     def hold_still(self) -> None:
         """Let nothing be written until `go_on`, so that no fork tears a statement in two.
@@ -315,10 +250,6 @@ class Writer:
         _kept.append(self._inherited)
         self._holder = 0
         self._begin()
-
-
-def _made_by(item: Waiting) -> Iterator[Any]:
-    yield from item.make()
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
