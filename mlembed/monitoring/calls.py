@@ -15,7 +15,7 @@ import numpy as np
 from mlembed.errors import MonitoringError
 from mlembed.monitoring import wording
 from mlembed.monitoring.outcomes import join
-from mlembed.monitoring.statistics import wilson_low
+from mlembed.monitoring.shares import wilson
 from mlembed.monitoring.traffic import Traffic, calls_of, traffic
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class CallsReport:
         calls = self.traffic
         if calls.calls < self.policy.min_calls:
             return "insufficient"
-        return "alert" if wilson_low(calls.failed, calls.calls) > self.policy.failed else "ok"
+        low, _ = wilson(calls.failed, calls.calls)
+        return "alert" if low > self.policy.failed else "ok"
 
     @property
     def exit_code(self) -> int:

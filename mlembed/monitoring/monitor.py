@@ -23,7 +23,7 @@ from mlembed.monitoring.multiclass import CLASS_METRICS, DEFAULT_CLASS_METRIC
 from mlembed.monitoring.outcomes import join
 from mlembed.monitoring.performance import Performance, realised
 from mlembed.monitoring.policy import Policy
-from mlembed.monitoring.statistics import wilson_low
+from mlembed.monitoring.shares import wilson
 from mlembed.monitoring.traffic import Traffic, calls_of, traffic
 from mlembed.telemetry.classes import label_column
 
@@ -223,7 +223,7 @@ def _alerts(
     policy: Policy,
 ) -> tuple[Alert, ...]:
     alerts = []
-    low = wilson_low(calls.failed, calls.calls)
+    low, _ = wilson(calls.failed, calls.calls)
     if calls.calls >= policy.min_calls and low > policy.failed:
         alerts.append(Alert("calls", *wording.failures(calls)))
     if performance.state == "alert":

@@ -17,6 +17,7 @@ from mlembed.monitoring.judged import measure_of, sign_of, undefined
 from mlembed.monitoring.metrics import METRICS, is_defined
 from mlembed.monitoring.multiclass import CLASS_METRICS
 from mlembed.monitoring.outcomes import Joined, codes_of, labels_of
+from mlembed.monitoring.shares import Z_95
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 State = Literal["ok", "alert", "insufficient"]
-
-_Z_95 = 1.96
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,7 +253,7 @@ def _judge(
         return "ok", "the bundle promises nothing to compare with"
     worse = sign * (promised - value)
     allowed = policy.metric_drop if sign > 0 else policy.loss_rise * abs(promised)
-    if worse >= allowed and worse > _Z_95 * spread:
+    if worse >= allowed and worse > Z_95 * spread:
         return "alert", f"worse than promised by {worse:.3g}, more than chance explains"
     if worse >= allowed:
         return "ok", f"worse than promised by {worse:.3g}, but chance could explain it"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MIN_EXPECTED = 5.0
-_Z_95 = 1.959963984540054
 
 
 def psi(reference: ArrayLike, observed: ArrayLike) -> float:
@@ -124,24 +123,6 @@ def proportions_p(k_reference: float, n_reference: float, k: float, n: float) ->
         return 1.0
     z = abs(k / n - k_reference / n_reference) / math.sqrt(variance)
     return math.erfc(z / math.sqrt(2))
-
-
-def wilson_low(k: float, n: float) -> float:
-    """Return the lower end of the 95 % score interval of a share; 0 where nothing was counted.
-
-    Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
-    American Statistical Association 22(158), 1927.
-
-    Args:
-        k: Counted cases.
-        n: All cases.
-    """
-    if n <= 0:
-        return 0.0
-    share, z2 = k / n, _Z_95**2
-    centre = share + z2 / (2 * n)
-    spread = _Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, (centre - spread) / (1 + z2 / n))
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:

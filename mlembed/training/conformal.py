@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from mlembed.errors import DataError, DeclarationError
-from mlembed.training.evaluation.calibration import wilson
+from mlembed.training.evaluation.calibration import share_interval
 from mlembed.training.evaluation.cuts import check_rows
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Band:
         """
         check_rows(y, scores)
         held = ((scores - self.below <= y) & (y <= scores + self.above)).astype(np.float64)
-        low, high = wilson(held, clusters)
+        low, high = share_interval(held, clusters)
         return dataclasses.asdict(self) | {
             "coverage": float(np.mean(held)),
             "coverage_low": low,

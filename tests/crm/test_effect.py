@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from crm.receiver import action
-from mlembed_crm.effect import effects, wilson
+from mlembed_crm.effect import effects
 from mlembed_crm.effect.outcomes import Observed, lookup
 
 if TYPE_CHECKING:
@@ -63,14 +63,6 @@ def test_interval_of_two_shares_is_newcombes(
     assert effect.kind == "share"
     assert effect.low == pytest.approx(low, abs=5e-5)
     assert effect.high == pytest.approx(high, abs=5e-5)
-
-
-@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (81, 263)])
-def test_interval_of_a_share_is_wilsons(hits: int, n: int) -> None:
-    """As an independent implementation has it."""
-    expected = scipy.stats.binomtest(hits, n).proportion_ci(method="wilson")
-
-    assert wilson(hits, n) == pytest.approx((expected.low, expected.high))
 
 
 def test_interval_of_two_means_is_the_normal_one() -> None:

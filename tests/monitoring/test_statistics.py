@@ -20,7 +20,6 @@ from mlembed.monitoring.statistics import (
     proportions_p,
     psi,
     psi_noise,
-    wilson_low,
 )
 
 COUNTS = st.lists(
@@ -104,17 +103,6 @@ def test_proportions_p_is_scipys(k1: int, n1: int, k2: int, n2: int) -> None:
 def test_proportions_p_of_an_empty_window_is_1() -> None:
     """No rows give no evidence."""
     assert proportions_p(0, 0, 1, 5) == proportions_p(1, 5, 0, 0) == 1.0
-
-
-@given(st.integers(0, 200), st.integers(1, 200))
-def test_wilson_low_is_scipys(k: int, n: int) -> None:
-    """The lower end of the interval is SciPy's Wilson interval."""
-    k = min(k, n)
-
-    expected = stats.binomtest(k, n).proportion_ci(0.95, "wilson").low
-
-    assert wilson_low(k, n) == pytest.approx(expected, abs=1e-9)
-    assert wilson_low(0, 0) == 0.0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))

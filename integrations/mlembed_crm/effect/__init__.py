@@ -12,12 +12,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlembed.monitoring.shares import Z_95, wilson
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mlembed_crm.action import Action
 
-_Z_95 = 1.959963984540054
 _LEAST = 30  # below, the normal approximation of a mean's interval is not to be trusted
 
 
@@ -94,15 +95,6 @@ def effects(
     return tuple(
         _effect(rule, *_groups(by_rule[rule]), outcome_of=outcome_of) for rule in sorted(by_rule)
     )
-
-
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % score interval of a share (Wilson, JASA 22, 1927)."""
-    share, square = successes / n, _Z_95**2
-    middle = share + square / (2 * n)
-    half = _Z_95 * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    whole = 1 + square / n
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
 def _effect(
@@ -187,7 +179,7 @@ def _mean(values: Sequence[float]) -> Ends:
     if n < _LEAST:
         return mean, None, None
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = _Z_95 * math.sqrt(variance / n)
+    half = Z_95 * math.sqrt(variance / n)
     return mean, mean - half, mean + half
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlembed.monitoring.metrics import N_BINS, rank_bins
-from mlembed.monitoring.statistics import wilson_low
+from mlembed.monitoring.shares import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def calibration(
     for number in np.unique(bins).tolist():
         inside = bins == number
         truth = y[inside]
-        low, high = wilson(truth, None if clusters is None else clusters[inside])
+        low, high = share_interval(truth, None if clusters is None else clusters[inside])
         found.append(
             {
                 "n": len(truth),
@@ -48,7 +48,7 @@ def calibration(
     return found
 
 
-def wilson(cases: Floats, clusters: Clusters | None = None) -> tuple[float, float]:
+def share_interval(cases: Floats, clusters: Clusters | None = None) -> tuple[float, float]:
     """Return the 95 % score interval of the share of *cases*.
 
     With entities, rows count as the number of independent ones that would vary as much (Korn and
@@ -61,7 +61,7 @@ def wilson(cases: Floats, clusters: Clusters | None = None) -> tuple[float, floa
     """
     n = len(cases) / inflation(cases, clusters)
     k = float(np.mean(cases)) * n
-    return wilson_low(k, n), 1 - wilson_low(n - k, n)
+    return wilson(k, n)
 
 
 def inflation(values: Floats, clusters: Clusters | None) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from mlembed.monitoring import bootstrap
 from mlembed.monitoring.judged import measure_of, sign_of, undefined
 from mlembed.monitoring.metrics import METRICS
+from mlembed.monitoring.shares import Z_95
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ MAX_ROWS = 2_000
 REPEATS = 3
 MAX_SCORED = 60_000
 _RESAMPLES = 100
-_Z_95 = 1.959963984540054
 
 
 def importance(
@@ -108,7 +108,7 @@ def _ends(drop: float, drawn: Floats) -> dict[str, float]:
     """Return the ends of the normal interval, whose width takes fewer resamples than its ends."""
     if bootstrap.interval(drawn) is None:
         return {}
-    reach = _Z_95 * float(np.nanstd(drawn))
+    reach = Z_95 * float(np.nanstd(drawn))
     return {"low": float(drop - reach), "high": float(drop + reach)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlembed.monitoring.metrics import rank_bins
+from mlembed.monitoring.shares import Z_95
 from mlembed.training.evaluation.calibration import inflation
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 N_BINS = 30
 _TAILS = (0.5, 99.5)
-_Z_95 = 1.959963984540054
 
 
 def residuals(rows: Rows) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _by_score(rows: Rows, errors: NDArray[np.float64]) -> list[dict[str, float]]
         part = {"score": float(np.mean(rows.scores[inside])), "mean_error": float(np.mean(own))}
         if (n if clusters is None else len(np.unique(clusters))) > 1:
             varies = float(np.var(own, ddof=1)) * inflation(own, clusters)
-            reach = _Z_95 * (varies / n) ** 0.5
+            reach = Z_95 * (varies / n) ** 0.5
             part |= {"low": part["mean_error"] - reach, "high": part["mean_error"] + reach}
         found.append(part | {"n": n})
     return found

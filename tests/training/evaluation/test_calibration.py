@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlembed.training.evaluation.calibration import calibration, inflation, wilson
+from mlembed.training.evaluation.calibration import calibration, inflation, share_interval
 
 
 def test_calibration_cuts_rows_into_equal_parts() -> None:
@@ -38,18 +38,18 @@ def test_calibration_of_one_row_is_a_bin() -> None:
     assert part["low"] < 0.3
 
 
-def test_wilson_holds_the_truth_as_often_as_it_says() -> None:
+def test_share_interval_holds_the_truth_as_often_as_it_says() -> None:
     """About one interval in twenty misses a share of one in ten."""
     random = np.random.default_rng(0)
-    ends = [wilson((random.random(80) < 0.1).astype(float)) for _ in range(400)]
+    ends = [share_interval((random.random(80) < 0.1).astype(float)) for _ in range(400)]
 
     assert 4 <= sum(not low <= 0.1 <= high for low, high in ends) <= 40
 
 
-def test_wilson_counts_entities_whose_rows_are_alike() -> None:
+def test_share_interval_counts_entities_whose_rows_are_alike() -> None:
     """A hundred rows of ten entities that are each of one class say as much as ten rows."""
     cases: Any = np.repeat(np.arange(10) % 2.0, 10)
     clusters = np.repeat(np.arange(10), 10)
 
-    assert wilson(cases, clusters) == pytest.approx(wilson(cases[::10]))
+    assert share_interval(cases, clusters) == pytest.approx(share_interval(cases[::10]))
     assert inflation(cases, np.arange(100)) == 1.0
