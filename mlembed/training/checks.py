@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CHECKS = (
     "rejected",
     "duplicates",
+    "seen",
     "range",
     "empty",
     "missing",
@@ -48,6 +49,8 @@ class Checks:
     Attributes:
         max_rejected: Share of the rows read that may be set aside.
         max_duplicates: Share of the rows read that may repeat a declared key.
+        max_seen: Share of the rows of a table of its own to measure on that are, label and all,
+            among those to train on.
         max_missing: Share of missing values in a nullable column that has any value, one for all
             or by column (others are free).
         max_rare: Share of a category's values that may have no code of their own.
@@ -62,6 +65,7 @@ class Checks:
 
     max_rejected: float = 0.05
     max_duplicates: float = 0.05
+    max_seen: float = 0.05
     max_missing: float | Mapping[str, float] = 0.95
     max_rare: float = 0.2
     max_future: float = 0.0
@@ -72,7 +76,7 @@ class Checks:
     fail: Sequence[str] = ("rejected", "range")
 
     def __post_init__(self) -> None:
-        for name in ("rejected", "duplicates", "rare", "future", "label_delay", "new"):
+        for name in ("rejected", "duplicates", "seen", "rare", "future", "label_delay", "new"):
             _require_share(f"max_{name}", getattr(self, f"max_{name}"))
         shares = self.max_missing
         for share in shares.values() if isinstance(shares, Mapping) else (shares,):
@@ -109,6 +113,12 @@ class Check:
     allowed: str
     status: Status
 
+    @property
+    def words(self) -> str:
+        """What was found, where, and what is allowed."""
+        where = f" ({self.column!r})" if self.column else ""
+        return f"{self.check}{where}: {self.found}, allowed {self.allowed}"
+
     def to_json(self) -> dict[str, Any]:
         """Describe the check in plain JSON types."""
         return dataclasses.asdict(self)
@@ -140,7 +150,8 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
         newest: Time of the newest row there is, labelled or not, in seconds since 1970.
         trained: The rows to train on, which are compared with those of the last training; by
             default the whole table.
-        measured: A table of its own to measure on, of which too few rows may be good as well.
+        measured: A table of its own to measure on, of which too few rows may be good as well, and
+            too many among those to train on.
 
     Returns:
         A check for each column that is not as it should be, and one for all that are.
@@ -162,6 +173,7 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
             for one in inspection.rejected(measured, checks)
             if one.bad
         ]
+        findings += inspection.seen(dataset if trained is None else trained, measured, checks)
     if previous is not None:
         findings += changes.new_values(columns, checks, counts, previous)
         rows = dataset if trained is None else trained
@@ -183,12 +195,7 @@ def require(checks: Iterable[Check]) -> None:
     Raises:
         DataError: If one did; lists all that did.
     """
-    failed = [
-        f"{check.check}{f' ({check.column!r})' if check.column else ''}: {check.found}, allowed "
-        f"{check.allowed}"
-        for check in checks
-        if check.status == "failed"
-    ]
+    failed = [check.words for check in checks if check.status == "failed"]
     if failed:
         raise DataError(
             f"the table cannot be trained on: {'; '.join(failed)}. Correct the table, or declare "

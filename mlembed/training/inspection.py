@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlembed.training.seen import share_seen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -75,6 +77,13 @@ def duplicates(dataset: Dataset, checks: Checks) -> Iterator[Finding]:
         share = repeated / dataset.n_read
         what = "of the rows repeat the key of another"
         yield share_finding("duplicates", "", share, checks.max_duplicates, what)
+
+
+def seen(trained: Dataset, measured: Dataset, checks: Checks) -> Iterator[Finding]:
+    """Yield the share of the rows to measure on that are among those to train on."""
+    share = share_seen(trained, measured)
+    what = "of the rows to measure on are among those to train on, with their labels"
+    yield share_finding("seen", "", share, checks.max_seen, what)
 
 
 def ranges(columns: Sequence[Column], dataset: Dataset, counts: Counts) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from mlembed.training.packing import Packing
 from mlembed.training.progress import Steps
 from mlembed.training.proving import prove_estimator
 from mlembed.training.screening import Screened, screen, time_of
+from mlembed.training.seen import are_same_rows
 from mlembed.training.several import with_classes
 from mlembed.training.snapshot import Snapshot
 from mlembed.training.summary import summarise
@@ -171,7 +172,7 @@ class Run:
             heldout = test
             if test is not None and not isinstance(test, Dataset):
                 heldout = self._trainer.read(test)
-            if heldout is not None and heldout.digest == table.digest:
+            if heldout is not None and are_same_rows(heldout, table):
                 raise DataError(
                     "the table to measure on is the table to train on, whose labels the model "
                     "has seen: give other rows (--test), or leave it out"

@@ -267,7 +267,7 @@ def _cuts_of_both(y: Floats, scores: Floats, rule: str) -> Cuts:
 
 
 def _check_target(name: str, target: float) -> None:
-    if not (isinstance(target, (int, float)) and 0 < target <= 1):
+    if not (is_finite_number(target) and 0 < target <= 1):
         raise DeclarationError(f"{name}: the target must be above 0 and at most 1")
 
 

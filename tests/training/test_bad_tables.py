@@ -388,19 +388,24 @@ def test_train_takes_numbers_at_the_ends_of_doubles() -> None:
     assert made.proof.max_abs_error <= 1e-9
 
 
-def test_train_refuses_to_measure_on_the_very_table_it_trains_on() -> None:
-    """What a model says of labels it has seen is no measure of it."""
+@pytest.mark.parametrize("step", [1, -1])
+def test_train_refuses_to_measure_on_the_very_table_it_trains_on(step: int) -> None:
+    """What a model says of labels it has seen is no measure of it, in whatever order they stand."""
+    again = {name: values[::step] for name, values in TABLE.items()}
+
     with pytest.raises(DataError, match=r"is the table to train on.+give other rows \(--test\)"):
-        declare().train(TABLE, test={**TABLE})
+        declare().train(TABLE, test=again)
 
 
-def test_train_measures_rows_of_both_tables_like_any_others() -> None:
-    """Another table may hold rows that were trained on, such as those of the same customers."""
-    newest_first = {name: values[::-1] for name, values in TABLE.items()}
+def test_train_tells_of_rows_of_both_tables() -> None:
+    """Another table may hold rows that were trained on: they are measured, and that is told."""
+    newest_first = {name: values[:0:-1] for name, values in TABLE.items()}
 
     made = declare().train(TABLE, test=newest_first)
 
-    assert (made.n_train, made.n_test) == (600, 600)
+    assert (made.n_train, made.n_test) == (600, 599)
+    (seen,) = [c for c in made.evaluation["data"]["checks"] if c["check"] == "seen"]
+    assert (seen["status"], seen["found"][:6]) == ("warning", "100.0%")
 
 
 def written(folder: Path) -> Path:

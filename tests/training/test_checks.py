@@ -391,3 +391,35 @@ def test_checks_refuse_an_impossible_declaration(arguments: Any, message: str) -
     """A bound that cannot be meant is refused before anything is read."""
     with pytest.raises(DeclarationError, match=message):
         Checks(**arguments)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_run_checks_tells_of_rows_to_measure_on_that_were_learnt_from(*, shuffled: bool) -> None:
+    """Whatever their order, rows whose labels the model has seen say nothing of new ones."""
+    columns = (NUMBER, Column(name="c", kind="category", nullable=True))
+    values = {"x": normal(), "c": text(["a", "b", None, "c"] * 250)}
+    values["x"][:9] = np.nan
+    rows = table(values)
+    order = np.random.default_rng(1).permutation(N) if shuffled else np.arange(N)
+    fresh = table({"x": normal(2), "c": text("abca" * 250)})
+    some = np.concatenate([order[:100], np.arange(N, N + 300)])
+    both = table(
+        {
+            "x": np.concatenate([values["x"], fresh.columns["x"]]),
+            "c": np.concatenate([values["c"], fresh.columns["c"]]),
+        },
+        y=np.concatenate([rows.y, fresh.y]),
+    )
+
+    found = checked(columns, rows, measured=both.take(some))["seen"]
+
+    assert (found.status, found.found[:5]) == ("failed", "25.0%")
+    assert checked(columns, rows, measured=fresh)["seen"].found.startswith("0.0%")
+    assert "seen" not in checked(columns, rows)
+
+
+def test_run_checks_takes_a_row_of_another_label_for_another() -> None:
+    """Entities may be alike in all that is known of them, and differ in what came of them."""
+    rows = table({"x": np.arange(N) + 0.5})
+
+    assert bad([NUMBER], rows, measured=table({"x": np.arange(N) + 0.5}, y=1 - rows.y)) == set()

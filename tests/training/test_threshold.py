@@ -272,6 +272,7 @@ def test_threshold_refuses_rows_it_cannot_judge(
         lambda: ByCapacity(share=0.1, per=10),
         lambda: ByCapacity(rows=10, per=5),
         lambda: ByPrecision(0),
+        lambda: ByPrecision(True),  # noqa: FBT003
         lambda: ByPrecision(90),
         lambda: ByRecall(float("nan")),
     ],
