@@ -174,16 +174,15 @@ UNPRIVILEGED = """
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["read-only", "forbidden"])
 def test_cache_of_another_user(site: Site, cache: Path, mode: int, tmp_path: Path) -> None:
     """It is read if it may be, its memory is not believed, and nothing is lost but time."""
-    ours = Path(tempfile.gettempdir())
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == ours:
-            break
-        folder.chmod(0o755)
-    for path in (cache, *cache.rglob("*")):
-        path.chmod(mode if path.is_dir() else mode & 0o644)
-        os.chown(path, 12345, 12345) if os.geteuid() == 0 else None
+    # Not below pytest's own folder, which another run of the same user closes to others.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        theirs = shutil.copytree(cache, Path(folder) / "cache")
+        for path in (theirs, *theirs.rglob("*")):
+            path.chmod(mode if path.is_dir() else mode & 0o644)
+            os.chown(path, 12345, 12345) if os.geteuid() == 0 else None
 
-    said = run_script(UNPRIVILEGED, site.url, cache, tmp_path / "warm").split()
+        said = run_script(UNPRIVILEGED, site.url, theirs, tmp_path / "warm").split()
 
     # One resort: what this process confirmed, and not what the other user's files remember.
     assert said[-3:] == ["1.2.0", "True", "1"]
