@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 _END_SECONDS = 20.0
 _DATA = Path(os.environ.get("MLEMBED_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-# A slow machine is no fault of the code: the time an example takes is never a failure.
-hypothesis.settings.register_profile(
-    "mlembed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+# A slow machine is no fault of the code: the time an example takes is never a failure. And a suite
+# that was green is red for a change, not for an example drawn by chance; a search is for those.
+_ANY_TIME = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("mlembed", _ANY_TIME, derandomize=True)
+hypothesis.settings.register_profile("search", _ANY_TIME, max_examples=1000)
 hypothesis.settings.load_profile("mlembed")
 
 # Whoever begins a run with a shell's `&` has it ignore interrupts, and so every process it starts.
