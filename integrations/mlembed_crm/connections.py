@@ -28,13 +28,14 @@ class _Slot:
     """One thread's place for a connection, and the lock that a fork takes.
 
     Its finalizer holds the connection, not a cycle that the slot may end in: Python finalizes the
-    parts of a cycle in no set order, and warns of a connection that is finalized open.
+    parts of a cycle in no set order, and warns of a connection that is finalized open. At exit none
+    is closed from another thread, which may be in the midst of a statement: that ends the process.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._held: list[sqlite3.Connection] = []
-        weakref.finalize(self, _close, self._held)
+        weakref.finalize(self, _close, self._held).atexit = False
 
     @property
     def connection(self) -> sqlite3.Connection | None:
@@ -45,6 +46,9 @@ class _Slot:
 
     def close(self) -> None:
         _close(self._held)
+
+    def __del__(self) -> None:  # once Python ends, no finalizer runs any more
+        self.close()
 
 
 def _close(held: list[sqlite3.Connection]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -140,3 +142,30 @@ def test_outbox_that_cannot_be_written_leaves_the_prediction(
     assert re.search(says, log)
     assert "secret-key" not in log
     assert [one.key for one in Outbox(path).list()] == ["before"]
+
+
+ENDING = """
+import sys, threading, time
+from mlembed_crm import Action, Outbox
+outbox = Outbox(sys.argv[1])
+def work(number):
+    for count in range(10**9):
+        outbox.enqueue(Action(id=f"{time.time_ns()}-{number}-{count}", rule="r", model="m",
+            version="1", prediction_id="p", key="k", score=0.5, destination="d", payload={},
+            created=1.0))
+for number in range(3):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+def test_exit_cuts_no_statement_of_a_thread_that_runs(tmp_path: Path) -> None:
+    """A process that ends while its threads queue ends well, and its outbox is whole."""
+    path = tmp_path / "actions.db"
+    for _ in range(4):
+        ended = subprocess.run(
+            [sys.executable, "-c", ENDING, str(path)], capture_output=True, timeout=60, check=False
+        )
+        assert (ended.returncode, ended.stderr) == (0, b"")
+
+    assert Outbox(path).counts()["pending"] > 0
