@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -243,3 +244,19 @@ def test_deadline_cuts_a_connection_made_after_it_passed() -> None:
 
         assert far.recv(1) == b""
         assert deadline.remaining() > 0
+
+
+def test_call_fails_where_no_thread_can_start(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent, so even what must not arrive twice is tried again."""
+    there = webhook(receiver)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(DeliveryError, match="can start no thread") as caught:
+        there.send([action()])
+
+    assert (caught.value.reached, caught.value.unknown) == (False, False)
