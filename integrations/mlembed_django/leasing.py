@@ -19,7 +19,7 @@ from mlembed_django.models import Attempt, Delivery
 from mlembed_django.rows import fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.db.models import QuerySet
 
@@ -72,8 +72,10 @@ def _pass_over_outdated(using: str, name: str, now: float) -> None:
 
 def _unlocked(using: str, rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
     """Lock *rows*, but for those that another has locked: whoever waits for nothing ends no cycle."""
-    if connections[using].features.has_select_for_update_skip_locked:
-        return rows.select_for_update(skip_locked=True, of=("self",))
+    features = connections[using].features
+    if features.has_select_for_update_skip_locked:
+        of = ("self",) if features.has_select_for_update_of else ()
+        return rows.select_for_update(skip_locked=True, of=of)
     return rows
 
 
@@ -130,38 +132,67 @@ class _Look:
 
 def hold(using: str, actions: Sequence[Action], until: float) -> bool:
     """Hold *actions* until a Unix time; return whether they all are still held under their lease."""
-    ids = [action.id for action in actions]
     leases = {action.lease for action in actions}
-    every = Delivery.objects.using(using).filter(uuid__in=ids, state="pending", lease__in=leases)
-    return every.order_by().update(lease_until=until) == len(ids)
+    every = Delivery.objects.using(using).filter(state="pending", lease__in=leases).order_by()
+    held = 0
+    for ids in _apart(using, [action.id for action in actions]):
+        held += every.filter(uuid__in=ids).update(lease_until=until)
+    return held == len(actions)
 
 
 def settle(using: str, attempts: Sequence[Tried], now: float) -> None:
-    """Record what became of actions, and keep each attempt, all or nothing.
+    """Record what became of actions, and keep each attempt.
+
+    All are settled as one, but for those that a transaction of the host has locked.
 
     Args:
         using: Alias of the database.
         attempts: One an action.
         now: Unix time.
     """
+    tried = {one.action.id: one for one in attempts}
+    for ids in _apart(using, list(tried)):
+        _settle(using, [tried[name] for name in ids], now)
+
+
+def _settle(using: str, attempts: Sequence[Tried], now: float) -> None:
     every = Delivery.objects.using(using).order_by()
+    sent = [one.action.id for one in attempts if one.result == "sent"]
+    if sent:
+        done = {"state": "sent", "last_error": "", "settled": now}
+        every.filter(uuid__in=sent).update(**_FREE, **done)
+    for one in attempts:
+        if one.result == "sent":
+            continue
+        why = fitted(one.detail, ERROR_LENGTH)
+        held = _held(every, one.action)
+        if one.result == "failed":
+            left = max(0, one.action.attempts - (0 if one.counted else 1))
+            again = {"next_attempt": one.retry_at, "attempts": left}
+            held.update(**_FREE, **again, last_error=why)
+        else:
+            held.update(**_FREE, state="dead", last_error=why, settled=now)
+    _keep(using, [one for one in attempts if one.tried])
+
+
+def _apart(using: str, ids: Sequence[str]) -> Iterator[list[str]]:
+    """Yield *ids* in parts, each in a transaction: those that nobody has locked, then one by one.
+
+    The host's transactions lock rows in an order of their own. Whoever waits for one row, and holds
+    no other meanwhile, ends no cycle.
+    """
+    if not connections[using].features.has_select_for_update_skip_locked:
+        with transaction.atomic(using):
+            yield list(ids)
+        return
     with transaction.atomic(using):
-        sent = [one.action.id for one in attempts if one.result == "sent"]
-        if sent:
-            done = {"state": "sent", "last_error": "", "settled": now}
-            every.filter(uuid__in=sent).update(**_FREE, **done)
-        for one in attempts:
-            if one.result == "sent":
-                continue
-            why = fitted(one.detail, ERROR_LENGTH)
-            held = _held(every, one.action)
-            if one.result == "failed":
-                left = max(0, one.action.attempts - (0 if one.counted else 1))
-                again = {"next_attempt": one.retry_at, "attempts": left}
-                held.update(**_FREE, **again, last_error=why)
-            else:
-                held.update(**_FREE, state="dead", last_error=why, settled=now)
-        _keep(using, [one for one in attempts if one.tried])
+        rows = Delivery.objects.using(using).filter(uuid__in=ids).order_by()
+        free = {str(found) for found in _unlocked(using, rows).values_list("uuid", flat=True)}
+        yield [name for name in ids if name in free]
+    for name in ids:
+        if name not in free:
+            with transaction.atomic(using):
+                yield [name]
 
 
 def _held(every: QuerySet[Delivery], action: Action) -> QuerySet[Delivery]:

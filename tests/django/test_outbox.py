@@ -32,16 +32,20 @@ from crm.receiver import (
     webhook,
 )
 from crm.test_claims import SCORE, OutboxContract
-from mlembed_crm import Delivered, Delivery, Limits, Receipt, Rule, rises_above
+from mlembed_crm import Delivered, Delivery, Limits, Receipt, Retries, Rule, rises_above
 from mlembed_crm.errors import OutboxError, UnknownActionError
+from mlembed_crm.outboxes import Attempt
 from mlembed_django import models
 from mlembed_django.acting import SiteActions
+from mlembed_django.declaration.places import OutboxPlace, read_outbox
 from mlembed_django.outbox import DjangoOutbox
 from processes import unmeasured
 from store.models import Town
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mlembed_django.declaration.problems import Problem
 
 UP = Rule("up", "payments", rises_above(0.8, reset=0.5), DESTINATION)
 
@@ -239,6 +243,66 @@ def test_no_transaction_is_open_while_an_action_is_sent() -> None:
     assert counted(outbox) == {"sent": 1}
 
 
+@pytest.mark.skipif(
+    not connection.features.has_select_for_update, reason="SQLite locks no row of its own"
+)
+@pytest.mark.usefixtures("committing_db")
+@pytest.mark.parametrize("what", ["settle", "hold"])
+def test_worker_and_transaction_that_lock_in_another_order_wait_for_no_cycle(what: str) -> None:
+    """What was sent is settled, and the host's transaction commits, whoever came first."""
+    outbox = DjangoOutbox()
+    for key in "abcd":
+        outbox.enqueue(action(key))
+    claimed = outbox.claim(limit=10)
+    first, *_, last = claimed
+    attempts = [Attempt(action=one, result="sent", started=1.0, seconds=1.0) for one in claimed]
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            if what == "settle":
+                outbox.settle(attempts)
+            else:
+                assert outbox.hold(claimed, 60.0)
+        except BaseException as error:  # noqa: BLE001  told on the test's own thread
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    worker = threading.Thread(target=work)
+    rows = models.Delivery.objects
+    with transaction.atomic():
+        rows.filter(uuid=last.id).update(armed=False)
+        worker.start()
+        time.sleep(0.5)  # it has locked what it locks, and waits for our row
+        rows.filter(uuid=first.id).update(armed=False)
+    worker.join()
+
+    assert failures == []
+    assert counted(outbox) == ({"sent": 4} if what == "settle" else {"pending": 4})
+    assert rows.filter(armed=False).count() == 2
+
+
+@pytest.mark.skipif(
+    not connection.features.has_select_for_update_of, reason="this database lacks it already"
+)
+def test_claim_needs_no_lock_of_some_tables_alone(
+    outbox: DjangoOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB passes over locked rows, and cannot say of which table they are."""
+    monkeypatch.setattr(connection.features, "has_select_for_update_of", False)
+    outbox.enqueue(action())
+
+    assert len(outbox.claim()) == 1
+
+
+def test_site_tries_as_often_as_any_other() -> None:
+    """A weekend's outage is outlasted by default."""
+    assert OutboxPlace().attempts == Retries().attempts
+    problems: list[Problem] = []
+    assert read_outbox({}, problems).attempts == Retries().attempts
+
+
 LAWS = [
     trouble.test_rate_limit_gives_no_old_backlog_up,
     trouble.test_stop_holds_however_soon_it_is_resumed,
@@ -253,6 +317,8 @@ LAWS = [
     trouble.test_older_action_waits_while_a_newer_is_sent,
     trouble.test_clock_that_ran_ahead_silences_nobody,
     trouble.test_first_label_begins_no_cooldown,
+    trouble.test_run_goes_on_where_a_call_had_no_time_for_all,
+    trouble.test_run_ends_where_a_call_had_no_time_for_any,
 ]
 
 CLAIM = """
@@ -386,9 +452,12 @@ def test_two_transactions_that_cross_at_once_act_once() -> None:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: str(law.__name__))
 def test_site_keeps_the_laws_of_trouble(
-    law: Callable[..., None], outbox: DjangoOutbox, clock: Clock
+    law: Callable[..., None],
+    outbox: DjangoOutbox,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What an outbox in a file outlives, one in the site's database does."""
-    there = {"outbox": outbox, "clock": clock}
+    there = {"outbox": outbox, "clock": clock, "caplog": caplog}
 
     law(**{name: there[name] for name in inspect.signature(law).parameters})

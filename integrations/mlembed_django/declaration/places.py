@@ -49,7 +49,7 @@ class OutboxPlace:
 
     using: str = "default"
     lease_seconds: float = 120.0
-    attempts: int = 24
+    attempts: int = 48
     keep_days: float = 30.0
 
 
@@ -111,7 +111,7 @@ def read_outbox(value: Any, problems: list[Problem]) -> OutboxPlace:
     return OutboxPlace(
         using=read.text("USING", "default"),
         lease_seconds=read.number("LEASE_SECONDS", 120.0, 1.0, 600.0),
-        attempts=read.whole("ATTEMPTS", 24, 1, 1_000),
+        attempts=read.whole("ATTEMPTS", 48, 1, 1_000),
         keep_days=read.number("KEEP_DAYS", 30.0, 0.0, _MOST_DAYS),
     )
 
