@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mlembed")
 _MAX_EXPONENT = 30
+_MANY_TOLD = 1000
 _STOP_SECONDS = 3600.0
 _TRIED_WELL = 12  # attempts; the pauses between them add up to more than an hour
 _LOOK = "it may have arrived, look there first"
@@ -84,7 +85,7 @@ class Fates:
         self._outbox = outbox
         self._retries = retries
         self._remedies = remedies
-        self._told: tuple[object, ...] = ()
+        self._told: set[tuple[object, ...]] = set()
 
     def spent(self, destination: Destination, action: Action) -> str:
         """Return why *action* may not be sent any more; empty where it may."""
@@ -122,8 +123,9 @@ class Fates:
         if error.retry_after is not None:
             # To be told to wait says nothing about the action: it does not count.
             wait = min(error.retry_after, MAX_RETRY_AFTER_SECONDS)
-            self._leave_alone(action, now + wait, error)
-            return given_back(action, now + wait, error.reason, tried=True)
+            if wait > 0:  # else only the call has ended
+                self._leave_alone(action, now + wait, error)
+            return given_back(action, now + wait, error.reason, tried=wait > 0 or error.status > 0)
         age = now - action.queued
         most = self._retries.attempts
         if age >= self._retries.age_seconds:
@@ -141,8 +143,14 @@ class Fates:
 
     def _is_first(self, action: Action, error: DeliveryError) -> bool:
         """Tell whether *action* is the first of its batch of which this is said; one answer is."""
-        before, self._told = self._told, (action.destination, action.lease, error.reason)
-        return self._told != before
+        said = error.reason, error.stops, error.retry_after
+        about = action.destination, action.lease, *said
+        if about in self._told:
+            return False
+        if len(self._told) >= _MANY_TOLD:
+            self._told.clear()
+        self._told.add(about)
+        return True
 
     def _leave_alone(self, action: Action, until: float, error: DeliveryError) -> None:
         """Let nobody send to a destination for a while."""
@@ -161,7 +169,7 @@ class Fates:
             _LOG.error(
                 "destination '%s' is stopped for %.0f s: %s. Nothing is lost; mend it, and send at "
                 "once with: %s",
-                *(name, _STOP_SECONDS, error.reason, self._remedies.resume.format(name=name)),
+                *(name, _STOP_SECONDS, error.reason, self._remedies.resume.replace("{name}", name)),
             )
 
     def buried(self, action: Action, reason: str, *, tried: bool = True) -> Attempt:
@@ -169,7 +177,7 @@ class Fates:
         _LOG.error(
             "action %s of rule '%s' is given up: '%s' said %s. Send it again with: %s",
             *(action.id, action.rule, action.destination, reason),
-            self._remedies.redeliver.format(id=action.id),
+            self._remedies.redeliver.replace("{id}", action.id),
         )
         return Attempt(action=action, result="dead", detail=reason, tried=tried)
 

@@ -49,7 +49,7 @@ def waiting(delivery: Delivery, when: Callable[[float], str], resume: str) -> li
     names = set(outbox.destinations()) & delivery.destinations.keys()
     return [
         f"'{name}' is left alone until {when(until)}, and actions wait for it: "
-        f"{why or 'it asked to wait'}. To go on at once: {resume.format(name=name)}"
+        f"{why or 'it asked to wait'}. To go on at once: {resume.replace('{name}', name)}"
         for name, (until, why) in sorted(outbox.pauses().items())
         if name in names
     ]

@@ -58,7 +58,7 @@ def verdict(
     """
     when = rule.when
     # A prediction may come after those that were made later, as in a batch that is stamped when it
-    # begins; a cooldown that a clock which ran ahead has made absurd counts as over.
+    # begins; a cooldown that a clock which ran ahead by more than a day has made counts as over.
     latest = moment + rule.cooldown_seconds + MAX_WAIT_SECONDS
     quiet = memory is not None and moment < memory.quiet_until <= latest
     if when.kind == "label":

@@ -60,6 +60,7 @@ class Round:
         self._stop = stop
         self._left: dict[str, Action] = {}
         self._ends = 0.0
+        self._ended = False
         self.results: list[str] = []
         self.goes_on = True
         self.called = False
@@ -73,6 +74,8 @@ class Round:
         watched = self._observer.watching(self._destination)
         for answered in send(watched, rest, self._may_go_on):
             self._settle([self._fate(one, moment - clock) for one in answered], told=True)
+        if self._ended and "sent" not in self.results:
+            self.goes_on = False
         if self._left:
             self._settle([given_back(action, moment) for action in self._left.values()])
 
@@ -111,7 +114,9 @@ class Round:
     def _fate(self, one: Answered, since: float) -> Attempt:
         del self._left[one.action.id]
         if isinstance(one.answer, DeliveryError) and one.answer.ends_all:
-            self.goes_on = False
+            self._ended = True
+            # Where only the call has ended, the rest goes next.
+            self.goes_on = self.goes_on and one.answer.retry_after == 0
         return self._fates.of(self._destination, one, one.started + since)
 
     def _settle(self, attempts: list[Attempt], *, told: bool = False) -> None:
@@ -119,5 +124,6 @@ class Round:
             return
         self._outbox.settle(attempts)
         if told:
-            self.results += [attempt.result for attempt in attempts]
-            self._observer.settled(attempts)
+            ended = [one for one in attempts if one.tried or one.result == "dead"]
+            self.results += [attempt.result for attempt in ended]
+            self._observer.settled(ended)

@@ -145,6 +145,21 @@ def test_status_tells_who_waits_and_who_is_left_alone(outbox: Outbox, receiver: 
     assert json.loads(after[1])["sent"] == 1
 
 
+def test_remedies_name_files_as_they_are_called(outbox: Outbox, receiver: Receiver) -> None:
+    """A path with braces is no template of ours."""
+    receiver.answers.append(answer(401))
+    file = declare(outbox, receiver)
+    odd = file.parent / "{env}{0}" / file.name
+    odd.parent.mkdir()
+    file.rename(odd)
+
+    run("deliver", odd, "--once")
+    again = run("deliver", odd, "--once")
+
+    assert again[0] == 1
+    assert f"mlembed actions resume {odd} risk-desk" in again[2]
+
+
 def test_list_as_json_gives_every_field(outbox: Outbox) -> None:
     """Each line is an object that a program can read."""
     status, out, _ = run("list", outbox.path, "--json")

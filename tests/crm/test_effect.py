@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import random
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import scipy.stats
 from crm.receiver import action
 from mlembed_crm.effect import effects
 from mlembed_crm.effect.outcomes import Observed, lookup
+from mlembed_crm.effect.page import axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,3 +215,17 @@ def test_rules_are_told_apart_and_in_order() -> None:
     assert [effect.rule for effect in found] == ["a", "b"]
     assert all(effect.uplift is None for effect in found)
     assert not any(math.isnan(effect.treated.n_actions) for effect in found)
+
+
+@pytest.mark.parametrize("large", [1e16, 1e202, 1.7e308])
+def test_outcomes_however_large_have_a_mean(large: float) -> None:
+    """A sum or a square beyond doubles is no error; an end beyond them is not told."""
+    same = told([large] * 40, [large] * 40)
+    apart = told([large, -large] * 20, [-large, large] * 20)
+    far = told([large] * 40, [-large] * 40)
+
+    assert (same.uplift, same.treated.mean, apart.treated.mean) == (0.0, large, 0.0)
+    assert far.uplift == (2 * large if large < 1e308 else None)
+    assert "Infinity" not in json.dumps([dataclasses.asdict(one) for one in (same, apart, far)])
+    for effect in (same, apart, far):
+        assert "nan" not in str(axes(effect))

@@ -529,3 +529,85 @@ def test_prediction_without_a_key_is_explained(
     Actions(outbox, [rule(every_score(), control=0.1)])(prediction(key=None))
 
     assert "needs to know the entity" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "seconds"),
+    [
+        (DeliveryError("HTTP 503"), DeliveryError("HTTP 503", retry_after=600.0), 600.0),
+        (
+            DeliveryError("HTTP 429", retry_after=1.0),
+            DeliveryError("HTTP 429", retry_after=900.0),
+            900.0,
+        ),
+        (DeliveryError("HTTP 401"), DeliveryError("HTTP 401", stops=True), 3600.0),
+    ],
+)
+def test_pause_is_noted_whatever_was_said_before_in_the_same_words(
+    outbox: Outbox, clock: Clock, first: DeliveryError, then: DeliveryError, seconds: float
+) -> None:
+    """Two rows of a batch are answered alike but for how long to wait: the longest holds."""
+    fill(outbox, 4)
+    told = Told([first, then, first, then])
+
+    deliver(outbox, told)
+
+    assert outbox.pauses()[DESTINATION][0] == clock.now + seconds
+
+
+def test_reasons_that_alternate_in_a_batch_are_each_said_once(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two hundred rows of two faults are two lines of the log."""
+    fill(outbox, 200)
+    faults = [DeliveryError(f"HTTP 40{n}", stops=True) for n in (1, 3)]
+
+    deliver(outbox, Told(faults * 100))
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
+
+
+class Told:
+    """Answers each action of a batch as it is told to, and takes what comes after."""
+
+    name = "told"
+
+    def __init__(self, answers: Sequence[DeliveryError | None], batch: int = 200) -> None:
+        self.limits = Limits(batch=batch)
+        self.calls = 0
+        self._answers = answers
+
+    def send(self, actions: Sequence[Action], /) -> list[Receipt | DeliveryError]:
+        """Answer *actions*."""
+        self.calls += 1
+        return [error or Receipt() for error in self._answers[: len(actions)]]
+
+
+def test_run_goes_on_where_a_call_had_no_time_for_all(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a slow destination did not come to goes next, in the same run, and nobody is warned."""
+    fill(outbox, 7)
+    late = DeliveryError("it is too slow for all of them; the rest goes next", retry_after=0.0)
+    told = Told([None, None, late, late, late], batch=5)
+
+    done = deliver(outbox, told)
+
+    assert (done, told.calls) == (Delivered(sent=7), 4)
+    assert (outbox.pauses(), caplog.records) == ({}, [])
+
+
+def test_run_ends_where_a_call_had_no_time_for_any(outbox: Outbox) -> None:
+    """A destination that comes to nothing is not asked for ever."""
+    fill(outbox, 3)
+    told = Told([DeliveryError("it is too slow", retry_after=0.0)] * 3)
+
+    assert (deliver(outbox, told), told.calls) == (Delivered(), 1)
+    assert [one.attempts for one in outbox.list()] == [0, 0, 0]
+
+
+def test_pause_and_call_fit_into_a_lease() -> None:
+    """Else what a worker takes apart would be another's before its last call."""
+    assert Limits(call_seconds=300.0, pause_seconds=299.0).batch == 1
+    with pytest.raises(SettingsError, match="below 300: with a call it must be shorter"):
+        Limits(call_seconds=300.0, pause_seconds=300.0)

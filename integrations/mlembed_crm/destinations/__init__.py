@@ -55,8 +55,12 @@ class Limits:
             raise SettingsError(
                 f"Limits: call_seconds must be in (0, {MAX_LEASE_SECONDS / 2:g}], half of a lease"
             )
-        if not 0 <= self.pause_seconds < MAX_LEASE_SECONDS:
-            raise SettingsError("Limits: pause_seconds must be 0 or more, and less than a lease")
+        longest = MAX_LEASE_SECONDS - self.call_seconds
+        if not 0 <= self.pause_seconds < longest:
+            raise SettingsError(
+                f"Limits: pause_seconds must be 0 or more, and below {longest:g}: with a call it must "
+                "be shorter than a lease"
+            )
 
 
 class Destination(Protocol):

@@ -175,24 +175,31 @@ def _mean(values: Sequence[float]) -> Ends:
     if not values:
         return None, None, None
     n = len(values)
-    mean = math.fsum(values) / n
+    unit = math.frexp(max(map(abs, values)))[1]  # neither a sum nor a square is beyond doubles
+    parts = [math.ldexp(value, -unit) for value in values]
+    middle = math.fsum(parts) / n
+    mean = math.ldexp(middle, unit)
     if n < _LEAST:
         return mean, None, None
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = Z_95 * math.sqrt(variance / n)
-    return mean, mean - half, mean + half
+    variance = math.fsum((part - middle) ** 2 for part in parts) / (n - 1)
+    half = math.ldexp(Z_95 * math.sqrt(variance / n), unit)
+    low, high = mean - half, mean + half
+    return (mean, low, high) if math.isfinite(low - high) else (mean, None, None)
 
 
 def _difference(treated: Group, control: Group, *, is_share: bool) -> Ends:
     if treated.mean is None or control.mean is None:
         return None, None, None
     uplift = treated.mean - control.mean
+    if not math.isfinite(uplift):
+        return None, None, None
     if treated.low is None or treated.high is None or control.low is None or control.high is None:
         return uplift, None, None
     below = math.hypot(treated.mean - treated.low, control.high - control.mean)
     above = math.hypot(treated.high - treated.mean, control.mean - control.low)
     if not is_share:
-        return uplift, uplift - below, uplift + above
+        low, high = uplift - below, uplift + above
+        return (uplift, low, high) if math.isfinite(low - high) else (uplift, None, None)
     return uplift, max(-1.0, uplift - below), min(1.0, uplift + above)
 
 

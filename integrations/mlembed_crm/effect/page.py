@@ -81,10 +81,11 @@ def _axis(
     known += [0.0] if zero else []
     start, end = min(known), max(known)
     if start == end:
-        start, end = start - 0.5, end + 0.5
+        reach = max(0.5, abs(start) * 1e-6)
+        start, end = start - reach, end + reach
 
-    def place(value: float) -> float:
-        return _MARGIN + (_WHOLE - 2 * _MARGIN) * (value - start) / (end - start)
+    def place(value: float) -> float:  # halves: a difference may be beyond doubles
+        return _MARGIN + (_WHOLE - 2 * _MARGIN) * (value / 2 - start / 2) / (end / 2 - start / 2)
 
     marks = []
     for name, value, low, high in figures:

@@ -75,8 +75,6 @@ def refusal(answer: Answer, names: Collection[str] = ()) -> DeliveryError:
     if answer.status == http.HTTPStatus.MULTIPLE_CHOICES:
         reason = f"{error.reason}: several records have that key; make the field unique"
         return changed(error, reason=reason, permanent=True)
-    if answer.status == http.HTTPStatus.TOO_MANY_REQUESTS and pause is None:
-        return changed(error, retry_after=_PAUSE_SECONDS)
     return error
 
 
