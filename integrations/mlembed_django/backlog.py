@@ -115,11 +115,6 @@ class Backlog:
         for mark in reached:
             mark.set()
 
-    def clear(self) -> None:
-        """Drop what waits, and what is in hand."""
-        self._queue.clear()
-        self.in_hand, self.n_waiting = [], 0
-
     def _count(self, n_rows: int) -> None:
         """Count *n_rows* of the item at hand as no longer waiting."""
         n_rows = min(n_rows, self._made.n_rows)

@@ -15,13 +15,13 @@ from django.http import HttpRequest
 from django.views import View
 
 from mlembed.errors import DeclarationError
+from mlembed.serving.prediction import Prediction
 from mlembed_django.conf import get_model
 from mlembed_django.requests import predictions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlembed.serving.prediction import Prediction
     from mlembed_django.live import SiteModel
     from mlembed_django.requests import RequestModel
 
@@ -213,7 +213,7 @@ def _decorate_method(handler: Function, asks: _Asks) -> Function:
 
         @functools.wraps(handler)
         async def apredict(self: View, *args: Any, **kwargs: Any) -> Any:
-            if "prediction" in kwargs:
+            if _is_handed_on(kwargs):
                 return await handler(self, *args, **kwargs)
             made = await asks.later(args, kwargs)
             return await handler(self, *args, prediction=made, **kwargs)
@@ -222,11 +222,17 @@ def _decorate_method(handler: Function, asks: _Asks) -> Function:
 
     @functools.wraps(handler)
     def predict(self: View, *args: Any, **kwargs: Any) -> Any:
-        if "prediction" in kwargs:
+        if _is_handed_on(kwargs):
             return handler(self, *args, **kwargs)
         return handler(self, *args, prediction=asks.now(args, kwargs), **kwargs)
 
     return predict
+
+
+def _is_handed_on(kwargs: Kwargs) -> bool:
+    """Tell whether a subclass gives its prediction; what a URL holds is none."""
+    given = kwargs.get("prediction")
+    return isinstance(given, Prediction) or (given is None and "prediction" in kwargs)
 
 
 async def _finished(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from django.db import DataError, Error, IntegrityError
@@ -11,7 +12,11 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-_MISSING = ("no such table", "no such column", "has no column", "does not exist")
+# A database or a role that does not exist is another matter.
+_MISSING = re.compile(
+    r"no such (table|column)|has no column|(relation|column) .+ does not exist"
+    r"|Table '.+' doesn't exist|Unknown column"
+)
 
 
 def insert(rows: Iterable[Model], using: str) -> None:
@@ -27,7 +32,7 @@ def explained(why: object, using: str) -> str:
     if not isinstance(why, Exception):
         return str(why)
     first = str(why).partition("\n")[0]
-    if any(sign in first for sign in _MISSING):
+    if _MISSING.search(first):
         return f"its tables are not there; run manage.py migrate mlembed --database {using}"
     # Only what says nothing of a row: a refused value would be quoted.
     shown = isinstance(why, Error) and not isinstance(why, (DataError, IntegrityError))

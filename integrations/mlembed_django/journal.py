@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from mlembed.telemetry.events import make_outcome
 from mlembed.telemetry.notices import tell
@@ -172,12 +172,21 @@ class Journal:
         return self._writer.flush(timeout_seconds)
 
     def finish(self, hear: Callable[[int], None] | None = None) -> int:
-        """Wait for what was noted so far, as long as the database takes it; as `Writer.finish`."""
-        return self._writer.finish(hear)
+        """Wait for what was noted so far, as long as the database takes it; as `Writer.finish`.
+
+        In a transaction of the caller there is no wait: the writer may wait for that.
+        """
+        return 0 if self._is_inside() else self._writer.finish(hear)
+
+    @property
+    def waiting(self) -> int:
+        """How many rows were noted and are not written."""
+        return self._writer.waiting
 
     def keep_up(self) -> None:
-        """Wait where much is to be written; as `Writer.keep_up`."""
-        self._writer.keep_up()
+        """Wait where much is to be written; as `Writer.keep_up`, and as `finish`."""
+        if not self._is_inside():
+            self._writer.keep_up()
 
     def close(self) -> None:
         """Write what waits, within two seconds, and end the thread."""
@@ -261,6 +270,9 @@ class Journal:
             return
         self._writer.warn("predict was called on the thread of an event loop", _USE_APREDICT)
         self._writer.put(n_bytes, n_rows, make)
+
+    def _is_inside(self) -> bool:
+        return connections[self._using].in_atomic_block
 
     def _is_at_once(self) -> bool:
         """Tell whether rows are written by the caller: so the site asks, or a test rolls back."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
+from mlembed_django.updating import key_of
+
 if TYPE_CHECKING:
     from django.db.models import Model
 
@@ -25,13 +27,20 @@ def lock_writes(using: str, model: type[Model]) -> None:
         using: Alias of the database.
         model: Any that has a table there; no row of it is touched.
     """
-    connection = connections[using]
-    if connection.vendor != "sqlite" or not connection.in_atomic_block or locks_at_begin(using):
+    if not needs_lock(using):
         return
+    connection = connections[using]
     table = connection.ops.quote_name(model._meta.db_table)
-    key = connection.ops.quote_name(str(model._meta.pk.column))
+    key = connection.ops.quote_name(str(key_of(model)[0].column))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")  # noqa: S608  the site's own names
+
+
+def needs_lock(using: str) -> bool:
+    """Tell whether a transaction is open that does not write yet, and could be refused to."""
+    connection = connections[using]
+    is_open = connection.vendor == "sqlite" and connection.in_atomic_block
+    return is_open and not locks_at_begin(using)
 
 
 def locks_at_begin(using: str) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models import Q
 
 from mlembed.errors import SettingsError
@@ -22,7 +22,7 @@ from mlembed_crm.outboxes import MAX_LEASE_SECONDS, MAX_RETRY_AFTER_SECONDS, MAX
 from mlembed_django.actionrows import memory_of, row_of
 from mlembed_django.leasing import ERROR_LENGTH, hold, settle, take
 from mlembed_django.ledger import Ledger
-from mlembed_django.locking import lock_writes
+from mlembed_django.locking import lock_writes, needs_lock
 from mlembed_django.models import NAME_LENGTH, Delivery, DestinationState
 from mlembed_django.rows import fitted
 
@@ -81,18 +81,27 @@ class DjangoOutbox(Ledger):
 
     def recall_all(self, ids: Collection[str]) -> dict[str, Memory]:
         """Return what rules remember, by `memory_id`, of as many as *ids* names."""
+        self._lock()
         with self._explained(), self.savepoint():
-            lock_writes(self.using, Delivery)  # what is remembered decides what is written
             rows = self._all().filter(memory__in=ids)
             return {str(row.memory): memory_of(row) for row in rows.order_by()}
 
     def recall_rule(self, rule: str, most: int) -> dict[str, Memory] | None:
         """Return all that *rule* remembers, by `memory_id`; None where that is more than *most*."""
+        self._lock()
         with self._explained(), self.savepoint():
-            lock_writes(self.using, Delivery)
             rows = self._all().filter(rule=fitted(rule, NAME_LENGTH), memory__isnull=False)
             found = list(rows.order_by()[: most + 1])
         return {str(row.memory): memory_of(row) for row in found} if len(found) <= most else None
+
+    def _lock(self) -> None:
+        """Take SQLite's lock before what decides on a write is read.
+
+        Where it is refused, there may be nothing to write; if there is, that fails and says so.
+        """
+        if needs_lock(self.using):
+            with contextlib.suppress(OperationalError), self.savepoint():
+                lock_writes(self.using, Delivery)
 
     def renew(self, memory: Memory) -> None:
         """Replace what a rule remembers, but for what it did."""

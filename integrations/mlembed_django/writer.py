@@ -58,7 +58,7 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        self._backlog = Backlog(functools.partial(self.lose, "row"))
+        self._backlog = self._empty()
         self._n_done = 0
         self.lost: collections.Counter[str] = collections.Counter()
         self._told: set[str] = set()
@@ -69,6 +69,9 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._failures = 0
         self._keeps_up = True
+
+    def _empty(self) -> Backlog:
+        return Backlog(functools.partial(self.lose, "row"))
 
     def put(self, n_bytes: int, n_rows: int, make: Callable[[], Iterable[Model]]) -> None:
         """Take rows, to be written within about a second; drop them where there is no room."""
@@ -126,8 +129,12 @@ class Writer:
             elif time.monotonic() - since > _PATIENCE_SECONDS:
                 break
             if hear is not None:
-                hear(max(0, end - n_done))
-        return 0 if done.is_set() else max(0, end - self._n_done)
+                hear(self._left(end))
+        return 0 if done.is_set() else self._left(end)
+
+    def _left(self, end: int) -> int:
+        """Return how many rows wait of those up to row *end*; lost ones wait no more."""
+        return min(self.waiting, max(0, end - self._n_done))
 
     def keep_up(self) -> None:
         """Wait where many rows are to be written, as long as the database takes any.
@@ -155,7 +162,7 @@ class Writer:
         left = self.waiting
         if left:
             self.lose("closed", left, "they could not be written before the end")
-            self._backlog.clear()
+            self._backlog = self._empty()
 
     def lose(self, reason: str, n_rows: int, why: object) -> None:
         """Count *n_rows* rows as lost, and say so the first time."""

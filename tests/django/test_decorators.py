@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client, override_settings
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 
@@ -370,3 +371,20 @@ def test_a_model_may_be_told_what_another_answers() -> None:
         return RECORD
 
     assert record_of().model == "toy"
+
+
+def test_a_part_of_the_url_is_no_prediction(serving: Serving) -> None:
+    """A visitor cannot hand a view what the model is to say."""
+
+    @predicts("toy", record=lambda _request, **_: RECORD)
+    class Charge(View):
+        def get(self, _request: HttpRequest, prediction: Any) -> HttpResponse:
+            return HttpResponse(repr(prediction))
+
+    with (
+        override_settings(ROOT_URLCONF=(path("<str:prediction>", Charge.as_view()),)),
+        pytest.raises(TypeError, match="multiple values"),
+    ):
+        Client().get("/forged")
+    with serving(Charge.as_view()):
+        assert b"Prediction" in Client().get("/").content

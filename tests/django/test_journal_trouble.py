@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from bundles import RECORD, toy_table
 from keeping import HIGH, in_service, journal, run_site, the_database
 from mlembed.testing import override_model
 from mlembed_django import writer
 from mlembed_django.conf import get_model
+from mlembed_django.inserting import explained
 from mlembed_django.models import Delivery, ModelVersion, Outcome, Prediction
 from mlembed_django.times import date_of_ns
 from store.models import Town
@@ -459,3 +460,64 @@ def test_workers_that_are_forked_write_their_own_rows(
     said, logged = run_site(FORK, declared, database, DATABASE={})
 
     assert said == [[0, 0], 7, 20, {}], logged
+
+
+@pytest.mark.usefixtures("committing_db")
+def test_journal_has_all_its_room_after_a_close(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was given up at a close takes no room, and is not counted again."""
+    monkeypatch.setattr(writer, "MAX_BYTES", 150_000)
+    with in_service(declared, DATABASE={}):
+        with without_tables(), override_model("toy", returns=HIGH):
+            for _ in range(3):
+                get_model("toy").predict_batch(toy_table(400))
+            journal().close()
+        given_up = journal().lost
+        for _ in range(2):
+            get_model("toy").predict_batch(toy_table(400))
+            assert journal().flush(20)
+        lost, waiting = journal().lost, journal().waiting
+
+    assert given_up == {"closed": 1200}
+    assert (lost, waiting) == (given_up, 0)
+    assert Prediction.objects.count() == 800
+
+
+@pytest.mark.usefixtures("committing_db")
+def test_rows_that_are_lost_are_not_waited_for(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row is counted as lost or as waiting, never as both."""
+    monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(writer, "_TOLD_SECONDS", 0.05)
+
+    def bad() -> Iterator[Any]:
+        raise ValueError
+        yield
+
+    with in_service(declared, DATABASE={}):
+        with without_tables(), override_model("toy", returns=HIGH):
+            journal()._writer.put(10, 100, bad)
+            get_model("toy").predict({})
+            left = journal().finish()
+        assert journal().flush(20)
+        lost = journal().lost
+
+    assert (left, lost) == (1, {"row": 100})
+
+
+@pytest.mark.parametrize(
+    ("said", "is_missing"),
+    [
+        ('relation "mlembed_prediction" does not exist', True),
+        ('column "key" of relation "mlembed_prediction" does not exist', True),
+        ("no such table: mlembed_prediction", True),
+        ("(1146, \"Table 'shop.mlembed_prediction' doesn't exist\")", True),
+        ('FATAL:  database "shop" does not exist', False),
+        ('FATAL:  role "shop" does not exist', False),
+    ],
+)
+def test_only_missing_tables_are_to_be_migrated(said: str, *, is_missing: bool) -> None:
+    """A server that lacks the database or the role needs another remedy."""
+    assert ("manage.py migrate" in explained(OperationalError(said), "default")) is is_missing

@@ -23,7 +23,7 @@ from mlembed_crm import Rule, rises_above
 from mlembed_django import from_instance, get_model, inserting, score_queryset, writer
 from mlembed_django.models import Delivery, Prediction
 from mlembed_django.testing import capture_actions
-from store.models import Customer, Town
+from store.models import Customer, Line, Town
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,8 +290,9 @@ def test_a_thread_that_ends_is_not_waited_for(mapped: dict[str, Any]) -> None:
         with override_model("toy", returns=HIGH):
             get_model("toy").predict({})
         left = journal().finish(lambda _: journal().close())
+        lost = journal().lost
 
-    assert left == 1
+    assert (left, lost) == (0, {"closed": 1})
 
 
 @pytest.mark.usefixtures("customers")
@@ -318,3 +319,81 @@ def test_a_slow_database_is_waited_for_as_long_as_it_takes_rows(
 
     assert (left, Prediction.objects.count()) == (0, N)
     assert took > 1.0
+
+
+@pytest.mark.usefixtures("deferred", "declared")
+def test_rows_of_a_composite_key_are_scored_by_chunks() -> None:
+    """The lock that SQLite is asked for names a column of any table."""
+    Line.objects.bulk_create(Line(order=n // 3, number=n % 3, age=20) for n in range(N))
+
+    with override_model("toy", returns=HIGH):
+        done = score_queryset(Line.objects.all(), "churn", chunk_size=CHUNK)
+
+    assert (done.scored, Line.objects.exclude(churn=None).count()) == (N, N)
+
+
+@pytest.mark.usefixtures("customers")
+def test_the_command_waits_for_no_writer_that_waits_for_it(
+    mapped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a transaction of the caller, as of a data migration, predictions are kept after it."""
+    monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 1.0)
+
+    with in_service(mapped, DATABASE={}):
+        with transaction.atomic():
+            call_command("mlembed_score", "store.Customer", stdout=StringIO())
+        assert journal().flush(20)
+        lost = journal().lost
+
+    assert (Customer.objects.exclude(churn=None).count(), lost) == (N, {})
+    assert Prediction.objects.count() == N
+
+
+@pytest.mark.usefixtures("customers")
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_in_the_last_wait_ends_the_wait_alone(
+    mapped: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: Callable[[type[BaseException]], None],
+    fails: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    """What came of the run is told as it is: rows are scored, or why they are not."""
+    if fails:
+        failing(ValueError)
+
+    def interrupted(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    out = StringIO()
+    with in_service(mapped, DATABASE={}):
+        monkeypatch.setattr(writer, "_FLUSH_SECONDS", 30.0)
+        monkeypatch.setattr(journal()._writer, "finish", interrupted)
+        with pytest.raises(CommandError, match=r"waiting\)") as ended:
+            call_command("mlembed_score", "store.Customer", "--chunk", str(CHUNK), stdout=out)
+        del ended  # it holds the cursor that was read from
+
+    assert (f"{N} of {N} rows scored" in out.getvalue()) is not fails
+
+
+@pytest.mark.usefixtures("deferred")
+def test_an_action_that_is_not_due_asks_for_no_lock(declared: dict[str, Any]) -> None:
+    """A transaction that has read, and cannot write any more, loses nothing where nothing is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode=wal")
+    rules = [Rule("up", "toy", rises_above(0.8, reset=0.5), "desk")]
+
+    with in_service(declared, ACTIONS=rules), override_model("toy", returns=HIGH):
+        get_model("toy").predict({}, key="c-1")
+        with transaction.atomic():
+            assert Customer.objects.count() == N
+            other = sqlite3.connect(connection.settings_dict["NAME"])
+            other.execute("UPDATE store_town SET name = 'bergen'")
+            other.commit()
+            other.close()
+            get_model("toy").predict({}, key="c-1")
+        lost = journal().lost
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode=delete")
+
+    assert (lost, Delivery.objects.count()) == ({}, 1)

@@ -66,3 +66,16 @@ class Older(Customer):
         made: Any = super().from_db(*row, **how)
         made.age += 10
         return made
+
+
+class Line(models.Model):
+    """A line of an order, which has no other key than the two."""
+
+    pk = models.CompositePrimaryKey("order", "number")
+    order: Any = models.IntegerField()
+    number: Any = models.IntegerField()
+    age: Any = models.IntegerField(null=True)
+    churn = PredictionField("toy")
+
+    def __str__(self) -> str:
+        return f"{self.order}/{self.number}"

@@ -26,9 +26,13 @@ class Kept:
         self._n_left = 0
 
     def finish(self, hear: Callable[[int], None] | None = None) -> None:
-        """Wait until it is written, as long as the database takes any of it."""
-        if self._journal is not None:
+        """Wait until it is written, as long as the database takes any of it; Ctrl-C ends the wait."""
+        if self._journal is None:
+            return
+        try:
             self._n_left = self._journal.finish(hear)
+        except KeyboardInterrupt:
+            self._n_left = self._journal.waiting
 
     @property
     def lost(self) -> dict[str, int]:

@@ -51,16 +51,15 @@ class Command(SiteCommand):
         require_tables(found.declaration.outbox.using)
         asked = argparse.Namespace(**options)
         asked.log_dir = asked.log_dir or str(found.declaration.settings.log_dir)
+        declared = _SiteDeclared(found)
         try:
-            declared = _SiteDeclared(found)
             status: int = asked.run(declared, asked)
-            problems = declared.finish()
         except (MlembedError, ImproperlyConfigured, ImportError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError("; ".join([str(error), *declared.finish()])) from error
         except BrokenPipeError:
             sys.stdout = None  # the reader has gone: nothing may be flushed to it at exit
             raise SystemExit(2) from None
-        if problems:
+        if problems := declared.finish():
             raise CommandError("; ".join(problems))
         if status:
             raise SystemExit(status)

@@ -8,7 +8,6 @@ actions were lost; 130 for Ctrl-C.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -90,16 +89,15 @@ class Command(SiteCommand):
                 dry_run=options["dry_run"],
                 hear=hear,
             )
-            kept.finish(self._wait)
         except _REFUSALS as error:
             kept.finish(self._wait)
-            raise CommandError(str(error)) from error
+            raise CommandError("; ".join([str(error), *kept.problems()])) from error
         except KeyboardInterrupt:
-            with contextlib.suppress(KeyboardInterrupt):
-                kept.finish(self._wait)
+            kept.finish(self._wait)
             self._tell(done, field, kept, options)
             self.stderr.write("interrupted; go on with --stale")
             sys.exit(_INTERRUPTED)
+        kept.finish(self._wait)
         self._tell(done, field, kept, options)
         left = done.n_refused + done.fallbacks
         why = [f"{left} of {done.rows} rows have no new score"] if left else []
