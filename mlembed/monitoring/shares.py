@@ -23,4 +23,6 @@ def wilson(k: float, n: float) -> tuple[float, float]:
     centre = share + z2 / (2 * n)
     spread = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     whole = 1 + z2 / n
-    return max(0.0, (centre - spread) / whole), min(1.0, (centre + spread) / whole)
+    # Rounding may not keep the share itself out.
+    low = 0.0 if k <= 0 else max(0.0, (centre - spread) / whole)
+    return low, 1.0 if k >= n else min(1.0, (centre + spread) / whole)

@@ -7,7 +7,7 @@ was found and what is allowed, without a value of the table.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlembed.columns import is_finite_number
@@ -85,7 +85,8 @@ class Checks:
             value = getattr(self, name)
             if not is_finite_number(value) or value < 0:
                 raise DeclarationError(f"Checks({name}=...): expected a number, 0 or more")
-        if isinstance(self.fail, str) or not set(self.fail) <= set(CHECKS):
+        several = isinstance(self.fail, Collection) and not isinstance(self.fail, str)
+        if not several or not all(one in CHECKS for one in self.fail):
             raise DeclarationError(f"Checks(fail=...): expected some of {', '.join(CHECKS)}")
 
     def missing_bound(self, column: str) -> float:

@@ -5,7 +5,7 @@ It is looked at first: of a part that is no such thing, nothing else can be aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlembed.record import Record
@@ -43,8 +43,9 @@ def _does(*names: str) -> Callable[[Any], bool]:
 
 
 def _are_names(value: Any) -> bool:
-    several = isinstance(value, Sequence) and not isinstance(value, str)
-    return value is None or (several and all(isinstance(name, str) for name in value))
+    """Accept names in an order that stays; such as a list, an array, or the columns of a frame."""
+    several = isinstance(value, Collection) and not isinstance(value, (str, set, frozenset))
+    return several and all(isinstance(name, str) for name in value)
 
 
 def _are_transforms(value: Any) -> bool:
@@ -68,7 +69,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "TimeSplit(...), GroupSplit(...) or RandomSplit(...), or None",
     ),
     "transforms": (_are_transforms, "a mapping of names to transforms"),
-    "features": _NAMES,
+    "features": (lambda value: value is None or _are_names(value), "a list of names, or None"),
     "slices": _NAMES,
     "cleaning": (_is(Cleaning), "Cleaning(...)"),
     "checks": (_is(Checks), "Checks(...)"),

@@ -37,8 +37,8 @@ _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity|nan)"
 # Nine to eleven digits are seconds since 1970, from 1973 to 5138; 20240101 and milliseconds
 # would be read as other times without a word.
 _EPOCH = r"-?\d{9,11}(\.\d+)?"
-_DATES = 19_000_101, 21_001_231  # as whole numbers; in seconds, two weeks of 1970
-_TOO_MANY_SECONDS = 100_000_000_000
+DATES = 19_000_101, 21_001_231  # as whole numbers; in seconds, two weeks of 1970
+TOO_MANY_SECONDS = 100_000_000_000
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}.*"
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 _FAMILIES: dict[Family, str] = {
@@ -145,10 +145,10 @@ def _seconds_of(number: str) -> str:
     """Return *number* as seconds since 1970; NULL for what is milliseconds, or 20240101."""
     month, day = f"floor({number} / 100) % 100", f"{number} % 100"
     written = (
-        f"{number} = floor({number}) AND {number} BETWEEN {_DATES[0]} AND {_DATES[1]} "
+        f"{number} = floor({number}) AND {number} BETWEEN {DATES[0]} AND {DATES[1]} "
         f"AND {month} BETWEEN 1 AND 12 AND {day} BETWEEN 1 AND 31"
     )
-    beyond = f"isfinite({number}) AND abs({number}) >= {_TOO_MANY_SECONDS}"
+    beyond = f"isfinite({number}) AND abs({number}) >= {TOO_MANY_SECONDS}"
     return f"CASE WHEN NOT ({beyond} OR {written}) THEN {number} END"
 
 

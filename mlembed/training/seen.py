@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 
 def share_seen(trained: Dataset, measured: Dataset) -> float:
-    """Return the share of the rows of *measured* that are, label and all, rows of *trained*."""
-    seen = np.isin(_marks(measured), _marks(trained))
+    """Return the share of the rows of *measured* that are, label and all, rows of *trained*.
+
+    Only of those that stand there once: what is alike by chance repeats in *trained* as well.
+    """
+    marks, times = np.unique(_marks(trained), return_counts=True)
+    seen = np.isin(_marks(measured), marks[times == 1])
     return float(np.mean(seen)) if len(seen) else 0.0
 
 

@@ -25,6 +25,7 @@ from mlembed.training.folds import (
     require_count,
     require_share,
 )
+from mlembed.training.rules import DATES, TOO_MANY_SECONDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,6 +124,12 @@ class TimeSplit:
                 f"{self}: some values of '{self.column}' are missing or infinite, so these rows "
                 "have no place in time; leave them out"
             )
+        if self.gap_seconds and not _are_seconds(times):
+            raise DataError(
+                f"{self}: '{self.column}' holds milliseconds, or dates written as numbers such as "
+                "20240101, from which a gap of seconds cannot be taken; give seconds since 1970, or "
+                "ISO 8601 times"
+            )
         return times
 
     def _fold(
@@ -138,6 +145,14 @@ class TimeSplit:
         if older.any() and not train.any():
             remedy = f"the gap takes all {int(older.sum()):,} older rows: shorten gap_seconds"
         return checked(str(self), dataset, train, (times >= start) & (times < stop), remedy=remedy)
+
+
+def _are_seconds(times: NDArray[np.float64]) -> bool:
+    """Tell whether *times* may be seconds, and are not milliseconds, or dates as 20240101."""
+    month, day = np.floor(times / 100) % 100, times % 100
+    dates = (times == np.floor(times)) & (times >= DATES[0]) & (times <= DATES[1])
+    dates &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # noqa: PLR2004  a calendar's
+    return not dates.all() and not (np.abs(times) >= TOO_MANY_SECONDS).any()
 
 
 def _seconds(moment: Moment) -> float:

@@ -20,6 +20,12 @@ def test_wilson_is_scipys(k: int, n: int) -> None:
     assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+def test_wilson_holds_the_share_itself() -> None:
+    """However a sum of doubles is rounded, none and all are within."""
+    for n in range(1, 2000):
+        assert (wilson(0, n)[0], wilson(n, n)[1]) == (0.0, 1.0)
+
+
 def test_wilson_of_nothing_says_nothing() -> None:
     """Without a case the share may be any."""
     assert wilson(0, 0) == (0.0, 1.0)

@@ -384,6 +384,8 @@ def test_require_lists_all_that_failed() -> None:
         ({"max_psi": -0.1}, r"max_psi=\.\.\.\): expected a number"),
         ({"future_seconds": True}, r"future_seconds=\.\.\.\): expected a number"),
         ({"fail": ("typo",)}, r"fail=\.\.\.\): expected some of rejected, "),
+        ({"fail": None}, r"fail=\.\.\.\): expected some of rejected, "),
+        ({"fail": [["drift"]]}, r"fail=\.\.\.\): expected some of rejected, "),
         ({"fail": "drift"}, r"fail=\.\.\.\): expected some of rejected, "),
     ],
 )
@@ -398,7 +400,7 @@ def test_run_checks_tells_of_rows_to_measure_on_that_were_learnt_from(*, shuffle
     """Whatever their order, rows whose labels the model has seen say nothing of new ones."""
     columns = (NUMBER, Column(name="c", kind="category", nullable=True))
     values = {"x": normal(), "c": text(["a", "b", None, "c"] * 250)}
-    values["x"][:9] = np.nan
+    values["x"][:3] = np.nan
     rows = table(values)
     order = np.random.default_rng(1).permutation(N) if shuffled else np.arange(N)
     fresh = table({"x": normal(2), "c": text("abca" * 250)})
@@ -423,3 +425,11 @@ def test_run_checks_takes_a_row_of_another_label_for_another() -> None:
     rows = table({"x": np.arange(N) + 0.5})
 
     assert bad([NUMBER], rows, measured=table({"x": np.arange(N) + 0.5}, y=1 - rows.y)) == set()
+
+
+def test_run_checks_takes_no_repeated_row_for_a_copy() -> None:
+    """Rows of few values are alike by chance, in one table as in two."""
+    random = np.random.default_rng(3)
+    halves = [table({"x": random.integers(0, 20, N) + 0.0}) for _ in range(2)]
+
+    assert bad([NUMBER], halves[0], measured=halves[1]) == set()

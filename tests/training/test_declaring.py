@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -23,7 +25,7 @@ from mlembed.training import (
     Tuning,
     lowering,
 )
-from training.orders import RANDOM, declare, declare_weight
+from training.orders import RANDOM, declare, declare_weight, orders
 
 
 class Certain(LogisticRegression):  # type: ignore[misc]  # scikit-learn has no types
@@ -101,7 +103,9 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     ({"transforms": {"log_total": None}}, "transforms must be a mapping of names to transforms"),
     ({"transforms": ["log_total"]}, "transforms must be a mapping"),
     ({"features": "total"}, "features must be a list of names"),
+    ({"features": {"total"}}, "features must be a list of names, or None"),
     ({"slices": "channel"}, "slices must be a list of names"),
+    ({"slices": None}, "slices must be a list of names"),
     ({"cleaning": None}, r"cleaning must be Cleaning\(\.\.\.\)"),
     ({"checks": None}, r"checks must be Checks\(\.\.\.\)"),
     ({"leakage": "drop"}, r"leakage must be Leakage\(\.\.\.\)"),
@@ -201,3 +205,16 @@ def test_trainer_refuses_a_candidate_in_its_own_words() -> None:
     """What cannot be served as it is is refused for that, calibrated or not."""
     with pytest.raises(LoweringError, match="which of several rows at one distance are neighbours"):
         declare(candidates=[KNeighborsClassifier()], calibration="sigmoid")
+
+
+@pytest.mark.parametrize(
+    "made", [pd.Index, np.array, dict.fromkeys], ids=["frame", "array", "keys"]
+)
+def test_trainer_takes_names_as_they_come(made: Any) -> None:
+    """The columns of a frame are names in an order, as a list of them is."""
+    made_of = made(["total", "channel"])
+    names = made_of.keys() if isinstance(made_of, dict) else made_of
+
+    bundle = declare(features=names, slices=names).train(orders(600)).bundle
+
+    assert list(bundle.manifest.features) == ["total", "channel"]

@@ -187,3 +187,21 @@ def test_split_refuses_an_impossible_declaration(declare: Any) -> None:
     """A share lies between 0 and 1, and a random split owes its reason."""
     with pytest.raises(DeclarationError, match=r"Split\((test|reason)=\.\.\.\): "):
         declare()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        (1.6e9 + np.linspace(0.0, 1e8, 60)) * 1000,
+        [20240100.0 + day for day in range(1, 29)],
+    ],
+    ids=["milliseconds", "dates as numbers"],
+)
+def test_gap_of_seconds_needs_times_in_seconds(times: Any) -> None:
+    """A month would be less than an hour of a clock that counts milliseconds."""
+    rows = dataset(times)
+
+    with pytest.raises(DataError, match=r"milliseconds, or dates .*give seconds since 1970"):
+        TimeSplit("key", gap_seconds=86_400.0).split(rows)
+    assert len(TimeSplit("key").split(rows).test)
+    assert len(TimeSplit("key", gap_seconds=1.0).split(dataset(range(40))).test)
