@@ -155,6 +155,8 @@ def work(number):
             created=1.0))
 for number in range(3):
     threading.Thread(target=work, args=(number,), daemon=True).start()
+while not outbox.counts()["pending"]:
+    time.sleep(0.01)
 time.sleep(0.2)
 """
 

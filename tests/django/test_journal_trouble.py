@@ -489,7 +489,7 @@ def test_rows_that_are_lost_are_not_waited_for(
     declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row is counted as lost or as waiting, never as both."""
-    monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr(writer, "_TOLD_SECONDS", 0.05)
 
     def bad() -> Iterator[Any]:
