@@ -88,6 +88,17 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("committing_db", "setting")
+def test_what_was_discarded_is_listed() -> None:
+    """A site has one state more than an outbox in a file: what people threw away."""
+    outbox, queued = DjangoOutbox(), action("c-1")
+    outbox.enqueue(queued)
+    assert outbox.discard(queued.id)
+
+    assert queued.id in run("list", "--state", "discarded")
+    assert queued.id not in run("list", "--state", "pending")
+
+
+@pytest.mark.usefixtures("committing_db", "setting")
 def test_actions_are_listed_shown_and_sent_again() -> None:
     """What was given up is found with its reason, and queued again."""
     outbox, queued = DjangoOutbox(), action("c-1")

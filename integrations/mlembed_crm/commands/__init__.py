@@ -103,7 +103,8 @@ def add_commands(commands: argparse._SubParsersAction[Any], *, site: bool = Fals
     command.add_argument("--html", metavar="PAGE", help="draw it, too, on one HTML page")
 
     command = add("list", looking.show_all, "show actions, the oldest first")
-    command.add_argument("--state", choices=STATES)
+    # A site's admin can discard what waits.
+    command.add_argument("--state", choices=(*STATES, "discarded") if site else STATES)
     _named(command)
     command.add_argument("--limit", type=_count, default=100, help="most to show; 100")
 
