@@ -17,7 +17,7 @@ import duckdb
 
 from mlembed.errors import DataError, MissingExtraError
 from mlembed.training import rules
-from mlembed.training.staged import is_interruption
+from mlembed.training.staged import is_interruption, lent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +142,7 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, batch: Any) -> lis
     if not headers:
         raise DataError("the query returns no columns: write one SELECT")
     places = range(len(headers))
-    with _registered(connection, batch):
+    with lent(connection, "batch", batch):
         described = connection.execute("DESCRIBE batch").fetchall()
         cells = {f"c{i}": _cell(f"c{i}", str(described[i][1])) for i in places}
         row = {"n": "0::BIGINT", "problem": "CAST(NULL AS VARCHAR)"} | cells
@@ -152,21 +152,12 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, batch: Any) -> lis
 
 
 def _append(connection: duckdb.DuckDBPyConnection, name: str, batch: Any, n_rows: int) -> None:
-    with _registered(connection, batch):
+    with lent(connection, "batch", batch):
         described = connection.execute("DESCRIBE batch").fetchall()
         cells = {f"c{i}": _cell(f"c{i}", str(row[1])) for i, row in enumerate(described)}
         row = {"n": f"row_number() OVER () + {n_rows}", "problem": "NULL"} | cells
         query = rules.query(row, f"batch AS t({', '.join(cells)})")
         connection.execute(f"INSERT INTO {name} {query}").fetchall()
-
-
-@contextlib.contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, batch: Any) -> Iterator[None]:
-    connection.register("batch", batch)
-    try:
-        yield
-    finally:
-        connection.unregister("batch")
 
 
 def _cell(name: str, duckdb_type: str) -> str:

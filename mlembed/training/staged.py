@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     import duckdb
 
 
 def is_interruption(error: Exception) -> bool:
-    """Tell whether *error* is what a database makes of Ctrl-C."""
-    return isinstance(error.__cause__, KeyboardInterrupt) or str(error) == "Query interrupted"
+    """Tell whether *error* is what a database makes of Ctrl-C, or comes of that."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, KeyboardInterrupt) or str(found) == "Query interrupted":
+            return True
+        found = found.__cause__ or found.__context__
+    return False
+
+
+@contextlib.contextmanager
+def lent(connection: duckdb.DuckDBPyConnection, name: str, table: Any) -> Iterator[None]:
+    """Lend *table* to the queries of the block, as *name*.
+
+    A query that Ctrl-C has cut short may still hold it: what ended the block is what is raised.
+    """
+    connection.register(name, table)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.unregister(name)
+        raise
+    connection.unregister(name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import numpy as np
 
+from mlembed.training.staged import lent
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -58,13 +60,11 @@ class TextRows:
             "problem": np.array([problem for problem, _ in chunk], dtype=object),
             **{f"c{i}": np.array(cells, dtype=object) for i, cells in enumerate(columns)},
         }
-        self._connection.register("chunk", given)
         try:
-            self._run(f"INSERT INTO {self._name} FROM chunk")
+            with lent(self._connection, "chunk", given):
+                self._run(f"INSERT INTO {self._name} FROM chunk")
         except duckdb.InvalidInputException as error:
             raise UnicodeError from error
-        finally:
-            self._connection.unregister("chunk")
         self.n_rows += len(chunk)
 
     def _run(self, statement: str) -> None:

@@ -17,6 +17,7 @@ from mlembed.errors import DataError, DeclarationError
 from mlembed.training import frames
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.sources import opened
+from mlembed.training.staged import is_interruption, lent
 from training.tables import AGE, COLUMNS, FORMS, GOOD, mapping, read_table, write
 
 if TYPE_CHECKING:
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAIR = [{**GOOD, "paid": "yes"}, {**GOOD, "paid": "no"}]
+
+
+def test_interrupt_between_a_query_and_its_rows_is_an_interrupt() -> None:
+    """DuckDB lets go of no table whose rows are still to come: that is no fault of the table."""
+
+    def read(connection: duckdb.DuckDBPyConnection) -> None:
+        with lent(connection, "batch", {"c0": np.arange(1000)}):
+            connection.execute("SELECT c0 FROM batch")
+            raise KeyboardInterrupt
+
+    with contextlib.closing(duckdb.connect()) as connection, pytest.raises(KeyboardInterrupt):
+        read(connection)
+
+
+def test_interrupt_is_told_from_what_failed_for_it() -> None:
+    """What closes a cursor that was cut short may fail in its own words."""
+    error = OSError("the statement is busy")
+    error.__context__ = RuntimeError("Query interrupted")
+
+    assert is_interruption(error)
+    assert not is_interruption(OSError("the statement is busy"))
 
 
 def test_read_refuses_a_missing_file(tmp_path: Path) -> None:
