@@ -109,7 +109,7 @@ class Deliverable(Protocol):
         ...
 
     def settle(self, attempts: Sequence[Attempt], /) -> None:
-        """Record what became of actions, and keep each attempt, all or nothing.
+        """Record what became of actions, and keep each attempt.
 
         What a delivery says of an action that is not held under its lease any more changes
         nothing; but taken is taken.

@@ -74,7 +74,7 @@ class Round:
         watched = self._observer.watching(self._destination)
         for answered in send(watched, rest, self._may_go_on):
             self._settle([self._fate(one, moment - clock) for one in answered], told=True)
-        if self._ended and "sent" not in self.results:
+        if self._ended and {"sent", "dead"}.isdisjoint(self.results):
             self.goes_on = False
         if self._left:
             self._settle([given_back(action, moment) for action in self._left.values()])

@@ -152,7 +152,7 @@ class DjangoOutbox(Ledger):
         return tuple(claimed)
 
     def settle(self, attempts: Sequence[Tried]) -> None:
-        """Record what became of actions, and keep each attempt, all or nothing.
+        """Record what became of actions, and keep each attempt; each action as a whole.
 
         An attempt at an action whose lease ended, and which another delivery has taken since,
         changes nothing; but taken is taken.

@@ -17,7 +17,7 @@ import duckdb
 
 from mlembed.errors import DataError, MissingExtraError
 from mlembed.training import rules
-from mlembed.training.staged import is_interruption, lent
+from mlembed.training.staged import lent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,6 @@ def stage(connection: duckdb.DuckDBPyConnection, name: str, query: Query) -> lis
             "are no numbers, texts, booleans or times to text in the query"
         ) from None
     except Exception as error:  # noqa: BLE001  drivers raise what they like
-        if is_interruption(error):
-            raise KeyboardInterrupt from None
         raise DataError(_failure(query, error, headers, n_rows)) from None
     return headers
 

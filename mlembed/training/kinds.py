@@ -45,7 +45,8 @@ def _does(*names: str) -> Callable[[Any], bool]:
 def _are_names(value: Any) -> bool:
     """Accept names in an order that stays; such as a list, an array, or the columns of a frame."""
     several = isinstance(value, Collection) and not isinstance(value, (str, set, frozenset))
-    return several and all(isinstance(name, str) for name in value)
+    is_flat = getattr(value, "ndim", 1) == 1
+    return several and is_flat and all(isinstance(name, str) for name in value)
 
 
 def _are_transforms(value: Any) -> bool:

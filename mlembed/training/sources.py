@@ -126,9 +126,11 @@ def _opened(found: Any, cleaning: Cleaning) -> Iterator[Source]:
     own = list(_files(found))
     prints = [item.prints() for item in own]
     title = own[0].title if own else "the table"
-    with contextlib.closing(
-        _connect([path for item in own for path in item.paths], cleaning.timezone)
-    ) as connection:
+    paths = [path for item in own for path in item.paths]
+    with (
+        contextlib.closing(_connect(paths, cleaning.timezone)) as connection,
+        _interruptible(connection),
+    ):
         try:
             staged = _stage(connection, "t0", found, cleaning)
             yield _source(connection, staged)
@@ -138,13 +140,21 @@ def _opened(found: Any, cleaning: Cleaning) -> Iterator[Source]:
             # A view meets a damaged page only when its rows are read.
             titled = parquet.unreadable if own else frames.unreadable
             raise titled(title, error) from error
-        except RuntimeError as error:
-            if is_interruption(error):
-                connection.interrupt()  # else its threads finish the query, and closing waits
-                raise KeyboardInterrupt from None
-            raise
         if prints != [item.prints() for item in own]:
             raise DataError(f"{title} was written while it was read: read it again")
+
+
+@contextlib.contextmanager
+def _interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let Ctrl-C end the block as such, whatever was made of it on the way."""
+    try:
+        yield
+    except Exception as error:
+        if is_interruption(error):
+            with contextlib.suppress(duckdb.Error):  # it may be closed by now
+                connection.interrupt()  # else its threads finish the query, and closing waits
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _found(data: Any, stack: contextlib.ExitStack) -> Any:
@@ -208,17 +218,20 @@ def _connect(paths: Sequence[Path], timezone: str) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": "false",
         }
     )
-    connection.execute("SET enable_progress_bar = false")  # it would write into the host's output
-    try:
-        connection.execute("SET TimeZone = ?", [timezone])
-    except duckdb.Error as error:
-        connection.close()
-        raise DeclarationError(
-            f"Cleaning(timezone={timezone!r}): no such zone; expected a name such as 'Europe/Berlin'"
-        ) from error
-    connection.execute("SET allowed_paths = ?", [[str(path) for path in paths]])
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    with _interruptible(connection):
+        # It would write into the host's output.
+        connection.execute("SET enable_progress_bar = false")
+        try:
+            connection.execute("SET TimeZone = ?", [timezone])
+        except duckdb.Error as error:
+            connection.close()
+            raise DeclarationError(
+                f"Cleaning(timezone={timezone!r}): no such zone; expected a name such as "
+                "'Europe/Berlin'"
+            ) from error
+        connection.execute("SET allowed_paths = ?", [[str(path) for path in paths]])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
     return connection
 
 

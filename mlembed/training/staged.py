@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     import duckdb
 
 
+_INTERRUPTED = re.compile(r"(Query interrupted|\bKeyboardInterrupt:?)\s*$")
+
+
 def is_interruption(error: Exception) -> bool:
-    """Tell whether *error* is what a database makes of Ctrl-C, or comes of that."""
+    """Tell whether *error* is what a database makes of Ctrl-C, or comes of that.
+
+    DuckDB names it as the cause, or but in the text, where its own code ran Python's.
+    """
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, KeyboardInterrupt) or str(found) == "Query interrupted":
+        if isinstance(found, KeyboardInterrupt) or _INTERRUPTED.search(str(found)):
             return True
         found = found.__cause__ or found.__context__
     return False

@@ -171,6 +171,7 @@ UNPRIVILEGED = """
 """
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["read-only", "forbidden"])
 def test_cache_of_another_user(site: Site, cache: Path, mode: int, tmp_path: Path) -> None:
     """It is read if it may be, its memory is not believed, and nothing is lost but time."""

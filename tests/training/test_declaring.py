@@ -103,6 +103,7 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     ({"transforms": {"log_total": None}}, "transforms must be a mapping of names to transforms"),
     ({"transforms": ["log_total"]}, "transforms must be a mapping"),
     ({"features": "total"}, "features must be a list of names"),
+    ({"features": np.array("total")}, "features must be a list of names, or None"),
     ({"features": {"total"}}, "features must be a list of names, or None"),
     ({"slices": "channel"}, "slices must be a list of names"),
     ({"slices": None}, "slices must be a list of names"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mlembed.errors import DataError, DeclarationError
@@ -21,7 +22,7 @@ from mlembed.training.staged import is_interruption, lent
 from training.tables import AGE, COLUMNS, FORMS, GOOD, mapping, read_table, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PAIR = [{**GOOD, "paid": "yes"}, {**GOOD, "paid": "no"}]
@@ -46,6 +47,29 @@ def test_interrupt_is_told_from_what_failed_for_it() -> None:
 
     assert is_interruption(error)
     assert not is_interruption(OSError("the statement is busy"))
+
+
+def test_interrupt_that_duckdb_tells_in_words_alone_is_one() -> None:
+    """Ctrl-C in Python that DuckDB runs comes as an error of its own, without a cause."""
+    schema = pa.schema([("c0", pa.int64())])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch([pa.array([1])], schema=schema)
+        raise KeyboardInterrupt
+
+    def read(connection: duckdb.DuckDBPyConnection) -> None:
+        given = pa.RecordBatchReader.from_batches(schema, batches())
+        with lent(connection, "batch", given):
+            connection.execute("SELECT c0 FROM batch").fetchall()
+
+    with contextlib.closing(duckdb.connect()) as connection, pytest.raises(duckdb.Error) as caught:
+        read(connection)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert is_interruption(caught.value)
+    assert is_interruption(duckdb.Error("KeyboardInterrupt: "))
+    assert is_interruption(duckdb.Error("Invalid Input Error: it failed: KeyboardInterrupt: "))
+    assert not is_interruption(duckdb.Error("no KeyboardInterrupt: could not convert 'x'"))
 
 
 def test_read_refuses_a_missing_file(tmp_path: Path) -> None:

@@ -204,4 +204,15 @@ def test_gap_of_seconds_needs_times_in_seconds(times: Any) -> None:
     with pytest.raises(DataError, match=r"milliseconds, or dates .*give seconds since 1970"):
         TimeSplit("key", gap_seconds=86_400.0).split(rows)
     assert len(TimeSplit("key").split(rows).test)
+
+
+def test_gap_of_seconds_takes_the_end_of_time() -> None:
+    """One row of the year 9999 makes no milliseconds of the others."""
+    times = [*(1.6e9 + 86_400.0 * np.arange(60)), 253_402_214_400.0]
+
+    assert len(TimeSplit("key", gap_seconds=86_400.0).split(dataset(times)).test)
+
+
+def test_gap_of_seconds_goes_with_small_numbers() -> None:
+    """Whoever counts seconds from a start of their own may have a gap as well."""
     assert len(TimeSplit("key", gap_seconds=1.0).split(dataset(range(40))).test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,11 @@ def _axis(
         reach = max(0.5, abs(start) * 1e-6)
         start, end = start - reach, end + reach
 
-    def place(value: float) -> float:  # halves: a difference may be beyond doubles
-        return _MARGIN + (_WHOLE - 2 * _MARGIN) * (value / 2 - start / 2) / (end / 2 - start / 2)
+    part = 1.0 if math.isfinite(end - start) else 0.5  # what they differ by may be beyond doubles
+
+    def place(value: float) -> float:
+        share = (value * part - start * part) / (end * part - start * part)
+        return _MARGIN + (_WHOLE - 2 * _MARGIN) * share
 
     marks = []
     for name, value, low, high in figures:
