@@ -77,15 +77,18 @@ class Dataset:
         another where they are.
         """
         digest = hashlib.sha256()
-        columns, extra = Columns.of(self.columns), Columns.of(self.extra)
-        held = {name: columns.held(name) for name in columns}
-        held |= {name: extra.held(name) for name in extra if name not in held}
-        for name, values in held.items():
+        for name, values in self.held().items():
             for part in _digested(name, values):
                 digest.update(part)
         for part in _digested("", self.y):
             digest.update(part)
         return digest.hexdigest()
+
+    def held(self) -> dict[str, NDArray[Any] | Texts]:
+        """Return every column as it is held: the record's, and those beside them, by name."""
+        columns, extra = Columns.of(self.columns), Columns.of(self.extra)
+        held = {name: columns.held(name) for name in columns}
+        return held | {name: extra.held(name) for name in extra if name not in held}
 
     def take(self, indices: NDArray[np.intp]) -> Dataset:
         """Return the rows at *indices*, `(n_taken,)`, as a table of their own."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.training.coded import Columns, Texts
+from mlembed.training.coded import Texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +34,7 @@ def are_same_rows(one: Dataset, other: Dataset) -> bool:
 
 def _marks(dataset: Dataset) -> Marks:
     """Return 64 bits for each row, `(n_records,)`, equal for equal rows alone but for chance."""
-    columns, extra = Columns.of(dataset.columns), Columns.of(dataset.extra)
-    held = {name: columns.held(name) for name in columns}
-    held |= {name: extra.held(name) for name in extra if name not in held}
+    held = dataset.held()
     marks: Marks = np.zeros(len(dataset), dtype=np.uint64)
     for name in sorted(held):
         marks = _mixed(marks + _cells(held[name]))
