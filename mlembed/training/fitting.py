@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mlembed.errors import DataError, first_line
 from mlembed.serving.session import Session
-from mlembed.training import lowering
+from mlembed.training import lowering, threads
 from mlembed.training.competitors import final_step
 from mlembed.training.matrix import encode_dataset, run_features
 from mlembed.training.several import require_all
@@ -168,11 +168,10 @@ def fit(trainer: Trainer, competitor: Competitor, prepared: Prepared, rows: Rows
     y = prepared.y[rows]
     require_all(prepared.table, y, f"a side that {competitor.name} is fitted on")
     try:
-        with warnings.catch_warnings():
+        features = prepared.features[rows]
+        with warnings.catch_warnings(), threads.for_cells(features.size):
             warnings.simplefilter("error", ConvergenceWarning)
-            estimator.fit(
-                prepared.features[rows], y if trainer.label.kind == "regression" else y.astype(int)
-            )
+            estimator.fit(features, y if trainer.label.kind == "regression" else y.astype(int))
     except ConvergenceWarning as warning:
         raise DataError(
             f"{competitor.name} did not converge: raise its max_iter in the declaration"

@@ -12,10 +12,15 @@ from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import (  # type: ignore[import-untyped]
+    threadpool_info,
+    threadpool_limits,
+)
 
+from mlembed.training import threads
 from mlembed.training.calibrating import fit_and_settle
 from mlembed.training.competitors import Competitor
-from mlembed.training.fitting import add_in_order, prepare_table, scores_of, set_seed
+from mlembed.training.fitting import add_in_order, fit, prepare_table, scores_of, set_seed
 from mlembed.training.vocabulary import learn
 from training.orders import declare, orders
 
@@ -84,3 +89,34 @@ def test_add_in_order_leaves_a_fit_its_threads() -> None:
 
     add_in_order(declared, fitted=True)
     assert last.n_jobs == 1
+
+
+def openmp() -> set[int]:
+    """Return how many threads each OpenMP library would work with."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"}
+
+
+def test_fit_grows_on_one_thread_what_more_would_only_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few rows are fitted on one thread, many on as many as there were, and these stay as they were."""
+    declared = declare(candidates=[DecisionTreeClassifier(max_depth=2)])
+    table = declared.read(orders(400))
+    prepared = prepare_table(declared, learn(declared.columns, table), table)
+    competitor = Competitor("tree", declared.candidates[0])
+    cells = prepared.features.size
+    seen: list[set[int]] = []
+    grow = DecisionTreeClassifier.fit
+
+    def watched(tree: DecisionTreeClassifier, *given: Any, **named: Any) -> DecisionTreeClassifier:
+        seen.append(openmp())
+        return grow(tree, *given, **named)
+
+    monkeypatch.setattr(DecisionTreeClassifier, "fit", watched)
+    with threadpool_limits(limits=3, user_api="openmp"), monkeypatch.context() as patched:
+        for fewest in (cells + 1, cells):
+            patched.setattr(threads, "_FEWEST_CELLS", fewest)
+            fit(declared, competitor, prepared, slice(None))
+            seen.append(openmp())
+
+    assert seen == [{1}, {3}, {3}, {3}]
