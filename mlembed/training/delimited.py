@@ -7,14 +7,16 @@ told to pad. Here a row that does not fit its header is kept, and marked with wh
 from __future__ import annotations
 
 import csv
+import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import DataError
 from mlembed.training.parquet import differing
+from mlembed.training.textrows import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -41,14 +43,29 @@ def stage(rows: TextRows, path: Path, text: TextIO, headers: list[str], *, trim:
     if not first or "\0" in first:
         raise DataError(f"{path} has no header line; expected text with headers: write it again")
     separator = max(SEPARATORS, key=lambda item: len(next(csv.reader([first], delimiter=item))))
-    records = _records(_Lines(first, text), separator, trim=trim)
-    own = [header or "" for header in next(records)[1]]
+    lines = _Lines(first, text)
+    own = [header or "" for header in next(_records(lines, separator, trim=trim))[1]]
     if headers and own != headers:
         raise differing(path)
     headers[:] = own
     width = len(headers)
     rows.widen(width)
-    rows.extend(row if len(row[1]) == width else _fit(row, width, separator) for row in records)
+    while chunk := lines.take(CHUNK):
+        try:
+            good = [row for row in csv.reader(chunk, **_format(separator, trim=trim)) if row]
+        except csv.Error:  # a quote is broken, or its end is in the next chunk
+            lines.give_back(chunk)
+            records: Iterable[Row] = itertools.islice(_records(lines, separator, trim=trim), CHUNK)
+        else:
+            if set(map(len, good)) <= {width}:
+                rows.append(good)
+                continue
+            records = ((None, row) for row in good)
+        rows.extend(row if len(row[1]) == width else _fit(row, width, separator) for row in records)
+
+
+def _format(separator: str, *, trim: bool) -> dict[str, Any]:
+    return {"delimiter": separator, "skipinitialspace": trim, "strict": True}
 
 
 class _Lines:
@@ -67,16 +84,19 @@ class _Lines:
         self.taken.append(line)
         return line
 
-    def give_back(self) -> str:
-        """Keep the first line taken, return it, and give back those after it."""
-        first, *others = self.taken
-        self._waiting.extendleft(reversed(others))
-        return first
+    def take(self, n: int) -> list[str]:
+        """Return the next *n* lines; fewer where no more are left."""
+        waiting = [self._waiting.popleft() for _ in range(min(n, len(self._waiting)))]
+        return [*waiting, *itertools.islice(self._text, n - len(waiting))]
+
+    def give_back(self, lines: Sequence[str]) -> None:
+        """Let *lines*, the last ones taken, be taken again."""
+        self._waiting.extendleft(reversed(lines))
 
 
 def _records(lines: _Lines, separator: str, *, trim: bool) -> Iterator[Row]:
     """Yield each record; where a quote is broken, its first line alone, so none is swallowed."""
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=trim, strict=True)
+    reader = csv.reader(lines, **_format(separator, trim=trim))
     while True:
         lines.taken.clear()
         try:
@@ -84,7 +104,9 @@ def _records(lines: _Lines, separator: str, *, trim: bool) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error:
-            yield BROKEN, [lines.give_back().rstrip("\r\n")]
+            first, *others = lines.taken
+            lines.give_back(others)
+            yield BROKEN, [first.rstrip("\r\n")]
             continue
         if row:
             yield None, row

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Row = tuple[str | None, Sequence[str | None]]
 
-_CHUNK = 20_000
+CHUNK = 20_000
 
 
 class TextRows:
@@ -49,23 +49,38 @@ class TextRows:
             UnicodeError: If a cell is no Unicode text.
         """
         rest = iter(rows)
-        while chunk := list(itertools.islice(rest, _CHUNK)):
-            self._append(chunk)
+        while chunk := list(itertools.islice(rest, CHUNK)):
+            self.append([cells for _, cells in chunk], [problem for problem, _ in chunk])
 
-    def _append(self, chunk: list[Row]) -> None:
-        columns = zip(*(cells for _, cells in chunk), strict=True)
+    def append(
+        self, rows: Sequence[Sequence[str | None]], problems: Sequence[str | None] | None = None
+    ) -> None:
+        """Append at most `CHUNK` *rows*, each with a cell a column.
+
+        Args:
+            rows: Their cells.
+            problems: What is wrong with each; None where nothing is with any.
+
+        Raises:
+            UnicodeError: If a cell is no Unicode text.
+        """
+        if not rows:
+            return
         start = self.n_rows + 1
         given = {
-            "n": np.arange(start, start + len(chunk)),
-            "problem": np.array([problem for problem, _ in chunk], dtype=object),
-            **{f"c{i}": np.array(cells, dtype=object) for i, cells in enumerate(columns)},
+            "n": np.arange(start, start + len(rows)),
+            "problem": np.array(problems or [None] * len(rows), dtype=object),
+            **{
+                f"c{i}": np.array(cells, dtype=object)
+                for i, cells in enumerate(zip(*rows, strict=True))
+            },
         }
         try:
             with lent(self._connection, "chunk", given):
                 self._run(f"INSERT INTO {self._name} FROM chunk")
         except duckdb.InvalidInputException as error:
             raise UnicodeError from error
-        self.n_rows += len(chunk)
+        self.n_rows += len(rows)
 
     def _run(self, statement: str) -> None:
         self._connection.execute(statement).fetchall()
