@@ -48,11 +48,12 @@ def fetch_doubles(source: Source, name: str, good: NDArray[np.bool_]) -> NDArray
 def _texts(source: Source, name: str, good: NDArray[np.bool_]) -> Texts:
     """Number the different texts, so that each is read and cleaned once."""
     run = source.connection.execute
-    read = rules.query({"c": "c", "v": "v"}, f"{name}_texts WHERE v IS NOT NULL")
-    code = {"c": "c", "v": "v", "code": "CAST(dense_rank() OVER (ORDER BY v) - 1 AS INTEGER)"}
-    run(f"CREATE TABLE known AS {rules.query(code, f'({read})')}").fetchall()
-    different = rules.query({"code": "code", "v": "any_value(v)"}, "known GROUP BY ALL")
-    texts = [text for _, text in run(f"{different} ORDER BY code").fetchall()]
+    # A WHERE would be pushed below the DISTINCT of the view, and clean the cell of every row.
+    rank = "CAST(dense_rank() OVER (ORDER BY v NULLS LAST) - 1 AS INTEGER)"
+    code = {"c": "c", "v": "v", "code": f"CASE WHEN v IS NOT NULL THEN {rank} END"}
+    run(f"CREATE TABLE known AS {rules.query(code, f'{name}_texts')}").fetchall()
+    different = rules.query({"code": "code", "v": "any_value(v)"}, "known WHERE code IS NOT NULL")
+    texts = [text for _, text in run(f"{different} GROUP BY ALL ORDER BY code").fetchall()]
     joined = f"{name}_cells a LEFT JOIN known b ON b.c = a.c"
     found = run(rules.query({"n": "n", "code": "coalesce(code, -1)"}, joined)).fetchnumpy()
     run("DROP TABLE known").fetchall()
