@@ -7,7 +7,7 @@ copies of the row.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,8 @@ def measure(metric: str, y: Floats, scores: Floats, threshold: float) -> Measure
         scores: `(n,)`.
         threshold: Score from which the label is positive.
     """
+    if metric in _RANKED:
+        return Measure(_ranked(y, scores, _RANKED[metric]))
     many = _many(metric, y, scores, threshold)
     return Measure(_of_both(many, y == 1) if METRICS[metric].needs_both else many)
 
@@ -75,8 +77,6 @@ def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Many:
 
 
 def _many(metric: str, y: Floats, scores: Floats, threshold: float) -> Many:
-    if metric in _RANKED:
-        return _ranked(y, scores, _RANKED[metric])
     if metric in _DECIDED:
         called, true = (scores >= threshold).astype(float), (y == 1).astype(float)
         return ratio(*_DECIDED[metric](called, true), empty=0.0)
@@ -108,14 +108,45 @@ def _of_both(many: Many, positive: NDArray[np.bool_]) -> Many:
     return checked
 
 
-def _ranked(y: Floats, scores: Floats, of: Callable[[Floats, Floats], Floats]) -> Many:
+class _Ranks(NamedTuple):
+    """How positives and negatives lie, the highest scores first; for each positive, `(n_ups,)`.
+
+    Attributes:
+        above: How many negatives have a higher score.
+        reached: How many have the same or a higher one.
+        alike: Place of the last positive of the same score.
+    """
+
+    above: NDArray[np.intp]
+    reached: NDArray[np.intp]
+    alike: NDArray[np.intp]
+
+
+def _ranked(y: Floats, scores: Floats, of: Callable[[_Ranks, Floats, Floats], Floats]) -> Many:
+    """Return a metric of ranks; NaN where one side has no row.
+
+    It is looked at the positives alone: where they are rare, little is summed but the negatives.
+    """
     order = np.argsort(-scores, kind="stable")
-    positive = (y[order] == 1) * 1.0
-    starts = _starts(scores[order])
+    positive = (y == 1)[order]
+    ups, downs = order[positive], order[~positive]
+    high, low = -scores[ups], -scores[downs]
+    ranks = _Ranks(
+        above=np.searchsorted(low, high, "left"),
+        reached=np.searchsorted(low, high, "right"),
+        alike=np.searchsorted(high, high, "right") - 1,
+    )
 
     def many(weights: Floats) -> Floats:
-        called = np.take(weights, order, axis=1)
-        return of(_summed(called * positive, starts), _summed(called, starts))
+        drawn = np.take(weights, ups, axis=1)
+        so_far = np.zeros((len(weights), len(downs) + 1))
+        np.cumsum(np.take(weights, downs, axis=1), axis=1, out=so_far[:, 1:])
+        both = (drawn.sum(axis=1) > 0) & (so_far[:, -1] > 0)
+        values = np.full(len(weights), np.nan)
+        if both.all():
+            return of(ranks, drawn, so_far)
+        values[both] = of(ranks, drawn[both], so_far[both])
+        return values
 
     return many
 
@@ -132,20 +163,20 @@ def _summed(rows: Floats, starts: NDArray[np.intp]) -> Floats:
     return sums
 
 
-def _roc_auc(ups: Floats, called: Floats) -> Floats:
-    """Compute from weights of positives and of all at each distinct score, highest first."""
-    downs = called - ups
-    above = np.cumsum(downs, axis=1)
-    pairs = ups.sum(axis=1) * above[:, -1]
-    beaten = np.einsum("ij,ij->i", ups, above) - np.einsum("ij,ij->i", ups, downs) / 2
-    values: Floats = 1 - beaten / pairs
+def _roc_auc(ranks: _Ranks, drawn: Floats, so_far: Floats) -> Floats:
+    """Compute from weights of positives and from the sums of those of negatives; ties count half."""
+    lost = np.take(so_far, ranks.above, axis=1)
+    lost += np.take(so_far, ranks.reached, axis=1)
+    pairs = drawn.sum(axis=1) * so_far[:, -1]
+    values: Floats = 1 - np.einsum("ij,ij->i", drawn, lost) / 2 / pairs
     return values
 
 
-def _average_precision(ups: Floats, called: Floats) -> Floats:
-    true, so_far = np.cumsum(ups, axis=1), np.cumsum(called, axis=1)
-    precision = np.divide(true, so_far, out=np.zeros_like(true), where=so_far > 0)
-    values: Floats = np.einsum("ij,ij->i", ups, precision) / true[:, -1]
+def _average_precision(ranks: _Ranks, drawn: Floats, so_far: Floats) -> Floats:
+    true = np.take(np.cumsum(drawn, axis=1), ranks.alike, axis=1)
+    called = true + np.take(so_far, ranks.reached, axis=1)
+    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+    values: Floats = np.einsum("ij,ij->i", drawn, precision) / drawn.sum(axis=1)
     return values
 
 
@@ -184,7 +215,10 @@ def _log_loss(y: Floats, scores: Floats, _threshold: float) -> Floats:
     return loss
 
 
-_RANKED = {"roc_auc": _roc_auc, "average_precision": _average_precision}
+_RANKED: dict[str, Callable[[_Ranks, Floats, Floats], Floats]] = {
+    "roc_auc": _roc_auc,
+    "average_precision": _average_precision,
+}
 _DECIDED: dict[str, Callable[[Floats, Floats], tuple[Floats, Floats]]] = {
     "precision": lambda called, true: (called * true, called),
     "recall": lambda called, true: (called * true, true),

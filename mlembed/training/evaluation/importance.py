@@ -73,7 +73,7 @@ def importance(
     ]
     for i, column in enumerate(moved):
         own = slice(1 + REPEATS * i, 1 + REPEATS * (i + 1))
-        drop = sign * (values[0] - values[own].mean())
+        drop = sign * (values[0] - values[own]).mean()  # 0 where no score moves
         spread = drawn[:, 0] - drawn[:, own].mean(axis=1)
         found.append(
             {"column": rows.columns[column].name, "drop": float(drop), **_ends(drop, spread)}
