@@ -38,6 +38,7 @@ def choose_golden(
     columns: Sequence[Column],
     session: Session,
     x: Matrix,
+    scores: Matrix,
     *,
     splits: Mapping[str, Sequence[float]] | None = None,
     threshold: float | None = None,
@@ -56,7 +57,7 @@ def choose_golden(
         DataError: If no record has a finite score.
     """
     usual = [decode(columns, row) for row in spread(x, _N_USUAL).tolist()]
-    close = [decode(columns, row) for row in _closest(session, x, threshold).tolist()]
+    close = [decode(columns, row) for row in _closest(x, scores, threshold).tolist()]
     odd = itertools.islice(_odd(columns, usual[0]), _N_ODD)
     at_splits = itertools.islice(_at_splits(columns, usual, splits or {}), _N_SPLITS)
     records = [*usual, *close, *odd, *at_splits]
@@ -100,9 +101,8 @@ def _scores(
     return tuple(scores)
 
 
-def _closest(session: Session, x: Matrix, threshold: float | None) -> Matrix:
+def _closest(x: Matrix, scores: Matrix, threshold: float | None) -> Matrix:
     """Return the rows nearest to a change of label; of a quantity its least and greatest."""
-    scores = session.run_matrix(x)
     if scores.ndim > 1:
         two = np.sort(scores, axis=1)[:, -2:]
         order = np.argsort(two[:, 1] - two[:, 0], kind="stable")

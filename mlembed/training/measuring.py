@@ -45,6 +45,7 @@ class Measuring:
         rule: The rule that chose it, or None.
         prepared: The training rows.
         measured: The rows held out.
+        scores: What the graph makes of them, `(n,)` or `(n, n_classes)`.
         fitted: The estimator and its graphs.
         settled: What later rows settled.
         contest: How it was chosen.
@@ -56,6 +57,7 @@ class Measuring:
     rule: Rule | None
     prepared: Prepared
     measured: Prepared
+    scores: NDArray[np.float64]
     fitted: Fitted
     settled: Settled
     contest: Contest
@@ -74,7 +76,7 @@ def measure(what: Measuring) -> dict[str, Any]:
     shown = _shown(trainer, measured.columns)
     rows = Rows(
         y=measured.y,
-        scores=score(measured.x),
+        scores=what.scores,
         columns=tuple(measured.columns[place] for place in shown),
         x=measured.x[:, shown],
         clusters=clusters_of(trainer, measured.table),

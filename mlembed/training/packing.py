@@ -66,6 +66,7 @@ class Packing:
     trainer: Trainer
     fitted: Fitted
     measured: Prepared
+    scores: NDArray[np.float64]
     evaluation: Mapping[str, Any]
     proof: Proof
     interval: Band | None
@@ -127,12 +128,12 @@ class Packing:
         """
         manifest, fitted, x = self.manifest, self.fitted, self.measured.x
         proof = self.proof.to_json()
-        reference = _reference(manifest, x, fitted.session.run_matrix(x))
+        reference = _reference(manifest, x, self.scores)
         metric = self.trainer.metric
         reference["metric"] = {"name": metric, "value": manifest.metrics[metric]}
         files = {
             "model.onnx": fitted.model,
-            "golden.json": _golden(manifest, fitted, self.measured).to_bytes(),
+            "golden.json": _golden(manifest, fitted, self.measured, self.scores).to_bytes(),
             "reference.json": strictjson.dumps(reference),
             "evaluation.json": strictjson.dumps(self.told),
             "proof.json": strictjson.dumps(proof),
@@ -155,12 +156,15 @@ def _reference(
     )
 
 
-def _golden(manifest: Manifest, fitted: Fitted, measured: Prepared) -> Golden:
+def _golden(
+    manifest: Manifest, fitted: Fitted, measured: Prepared, scores: NDArray[np.float64]
+) -> Golden:
     return choose_golden(
         manifest.title,
         fitted.columns,
         fitted.session,
         measured.x,
+        scores,
         splits=split_values(fitted.estimator, measured.specs),
         threshold=manifest.task.threshold if manifest.task.kind == "binary" else None,
     )

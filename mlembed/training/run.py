@@ -113,12 +113,14 @@ class Run:
         trainer = _with_threshold(trainer, settled)
         proof = self._prove(trainer, fitted, measured)
         with self._steps.step("measure") as say:
+            scores = fitted.session.run_matrix(measured.x)
             evaluation = measure(
                 Measuring(
                     trainer=trainer,
                     rule=self._trainer.threshold,
                     prepared=prepared,
                     measured=measured,
+                    scores=scores,
                     fitted=fitted,
                     settled=settled,
                     contest=contest,
@@ -143,6 +145,7 @@ class Run:
                 trainer=trainer,
                 fitted=fitted,
                 measured=measured,
+                scores=scores,
                 evaluation=evaluation,
                 proof=proof,
                 interval=settled.interval,
