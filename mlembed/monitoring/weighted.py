@@ -42,6 +42,10 @@ class Measure:
         """Return the measure of rows that have *weights*, `(n,)`, before they are drawn."""
         return Measure(lambda drawn: self.many(drawn * weights))
 
+    def among(self, rows: NDArray[np.intp]) -> Measure:
+        """Return the measure of these *rows*, `(n,)`, as a function of the weights of all."""
+        return Measure(lambda drawn: self.many(np.take(drawn, rows, axis=1)))
+
 
 def measure(metric: str, y: Floats, scores: Floats, threshold: float) -> Measure:
     """Return *metric* as a function of row weights.

@@ -183,8 +183,9 @@ def run_checks(  # noqa: PLR0913  a table, its past and the clock
 
 
 def _counts(columns: Sequence[Column], dataset: Dataset) -> dict[str, Any]:
+    held = dataset.held()
     return {
-        column.name: count_texts(dataset.columns[column.name])
+        column.name: count_texts(held[column.name])
         for column in columns
         if column.kind == "category"
     }

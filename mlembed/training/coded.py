@@ -40,7 +40,7 @@ class Texts:
         """Return how many rows hold each text, `(n_texts,)`."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.texts))
 
-    def take(self, indices: NDArray[np.intp] | slice) -> Texts:
+    def __getitem__(self, indices: NDArray[np.intp] | slice) -> Texts:
         """Return the column of the rows at *indices*, `(n_taken,)`."""
         return Texts(self.codes[indices], self.texts)
 
@@ -76,9 +76,4 @@ class Columns(Mapping[str, "NDArray[Any]"]):
 
     def take(self, indices: NDArray[np.intp]) -> Columns:
         """Return the columns of the rows at *indices*, `(n_taken,)`."""
-        return Columns(
-            {
-                name: held.take(indices) if isinstance(held, Texts) else held[indices]
-                for name, held in self._held.items()
-            }
-        )
+        return Columns({name: held[indices] for name, held in self._held.items()})

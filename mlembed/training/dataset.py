@@ -172,7 +172,8 @@ def _digested(name: str, held: NDArray[Any] | Texts) -> Iterator[bytes]:
         yield f"[{json.dumps(name)}, {len(held)}, [".encode()
         for start in range(0, len(held), _DIGESTED):
             part = slice(start, start + _DIGESTED)
-            cells = (held.take(part).array() if isinstance(held, Texts) else held[part]).tolist()
+            some = held[part]
+            cells = (some.array() if isinstance(some, Texts) else some).tolist()
             yield (", " * bool(start) + json.dumps(cells)[1:-1]).encode()
         yield b"]]"
         return

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mlembed.training.coded import Texts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,11 +27,17 @@ class Distinct(NamedTuple):
     counts: NDArray[np.intp]
 
 
-def distinct(values: NDArray[Any]) -> Distinct:
-    """Return the distinct values of a column of a `Dataset`, `(n_records,)`.
+def distinct(values: NDArray[Any] | Texts) -> Distinct:
+    """Return the distinct values of a column as a `Dataset` holds it, `(n_records,)`.
 
-    Numbers come in increasing order, texts in the order of their first row.
+    Numbers come in increasing order, texts in that of their codes or of their first row.
     """
+    if isinstance(values, Texts):
+        counts = values.counts()
+        there = counts > 0
+        # The last place is that of code -1.
+        places = np.append(np.where(there, np.cumsum(there) - 1, -1), -1)
+        return Distinct(places[values.codes], values.texts[there], counts[there])
     if values.dtype != object:
         return _numbers(values)
     known: dict[Any, int] = {None: -1}
@@ -42,8 +50,16 @@ def distinct(values: NDArray[Any]) -> Distinct:
     return Distinct(codes, texts, np.bincount(codes[codes >= 0], minlength=len(texts)))
 
 
-def count_texts(values: NDArray[Any]) -> dict[str, int]:
+def is_text(values: NDArray[Any] | Texts) -> bool:
+    """Tell whether a column holds texts."""
+    return isinstance(values, Texts) or values.dtype == object
+
+
+def count_texts(values: NDArray[Any] | Texts) -> dict[str, int]:
     """Return how many rows hold each text of a category, `(n_records,)`, missing left out."""
+    if isinstance(values, Texts):
+        counted = zip(values.texts.tolist(), values.counts().tolist(), strict=True)
+        return {text: count for text, count in counted if count}
     counts = Counter(values.tolist())
     counts.pop(None, None)
     return counts

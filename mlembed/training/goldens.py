@@ -50,6 +50,7 @@ def choose_golden(
         columns: The columns of the row, in order.
         session: The loaded graph.
         x: Rows held out of the fit, `(n_records, n_columns)`.
+        scores: What the graph makes of them, `(n_records,)` or `(n_records, n_classes)`.
         splits: Thresholds by feature; those of raw columns are used.
         threshold: Score from which a label is positive; None or NaN where there is none.
 

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlembed.columns import Column
+    from mlembed.training.coded import Texts
     from mlembed.training.dataset import Dataset
 
     Floats = NDArray[np.float64]
+    Values = NDArray[Any] | Texts
 
 LeakKind = Literal["auc", "gives_away", "later", "identifier", "absent"]
 
@@ -95,10 +97,11 @@ def find_leaks(  # noqa: PLR0913  each a bound of its own
     """
     gone = set(absent)
     drawn = _draw(dataset)
+    held = dataset.held()
     leaks: list[Leak | None] = []
     for column in columns:
         name = column.name
-        values = dataset.columns[name][drawn]
+        values = held[name][drawn]
         y = dataset.y[drawn]
         if name in gone:
             leaks.append(_absent(name))
@@ -108,7 +111,7 @@ def find_leaks(  # noqa: PLR0913  each a bound of its own
         elif column.kind != "timestamp":  # smooth series are near themselves in time
             leaks.append(_explains(name, values, y, auc, min_rows))
         leaks.append(_later(column, dataset, prediction_time, (known_at or {}).get(name)))
-        leaks.append(_identifies(column, values, dataset, min_rows))
+        leaks.append(_identifies(column, values, held[name], min_rows))
     return tuple(leak for leak in leaks if leak is not None)
 
 
@@ -129,9 +132,7 @@ def _absent(name: str) -> Leak:
     )
 
 
-def _separates(
-    name: str, values: NDArray[Any], y: Floats, bound: float, min_rows: int
-) -> Leak | None:
+def _separates(name: str, values: Values, y: Floats, bound: float, min_rows: int) -> Leak | None:
     if min(y.sum(), len(y) - y.sum()) < min_rows:
         return None
     found = separation(values, y)
@@ -141,9 +142,7 @@ def _separates(
     return Leak(column=name, kind="auc", detail=detail, strength=found)
 
 
-def _explains(
-    name: str, values: NDArray[Any], y: Floats, bound: float, min_rows: int
-) -> Leak | None:
+def _explains(name: str, values: Values, y: Floats, bound: float, min_rows: int) -> Leak | None:
     if len(y) < 2 * min_rows:
         return None
     found = explained(values, y)
@@ -154,7 +153,7 @@ def _explains(
 
 
 def _gives_away(
-    column: Column, values: NDArray[Any], y: Floats, purity: float, min_rows: int
+    column: Column, values: Values, y: Floats, purity: float, min_rows: int
 ) -> Leak | None:
     """Return the leak of the value that settles the rarer class beyond chance."""
     rarer = y if y.mean() <= 0.5 else 1 - y  # noqa: PLR2004  half
@@ -181,7 +180,7 @@ def _gives_away(
     return Leak(column=column.name, kind="gives_away", detail=detail, strength=share)
 
 
-def _groups(column: Column, values: NDArray[Any]) -> Iterator[NDArray[np.bool_]]:
+def _groups(column: Column, values: Values) -> Iterator[NDArray[np.bool_]]:
     """Yield the rows of each value where they are few, and otherwise those present and missing."""
     codes, found, _ = distinct(values)
     missing = codes < 0
@@ -221,13 +220,11 @@ def _times(dataset: Dataset, name: str) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _identifies(
-    column: Column, drawn: NDArray[Any], dataset: Dataset, min_rows: int
-) -> Leak | None:
-    if column.kind not in ("category", "integer") or len(dataset.y) < 2 * min_rows:
+def _identifies(column: Column, drawn: Values, whole: Values, min_rows: int) -> Leak | None:
+    if column.kind not in ("category", "integer") or len(whole) < 2 * min_rows:
         return None
     # Most columns repeat themselves at once, so few are ever counted wholly.
-    for values in (drawn[:1000], drawn, dataset.columns[column.name]):
+    for values in (drawn[:1000], drawn, whole):
         if len(distinct(values).values) < len(values):
             return None
     detail = "has as many values as there are rows, so it names a row rather than describes it"

@@ -56,6 +56,7 @@ class Packing:
         trainer: The declaration, with the threshold that was chosen.
         fitted: The estimator and its graphs.
         measured: Rows held out of the fit.
+        scores: What the graph makes of them, `(n,)` or `(n, n_classes)`.
         evaluation: How good it is on them; see `mlembed.training.measuring`.
         proof: Evidence that graph and estimator agree.
         interval: Where the truth lies about the score of a quantity, or None.

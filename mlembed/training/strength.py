@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlembed.training.distinct import distinct
+from mlembed.training.distinct import distinct, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
+
+    from mlembed.training.coded import Texts
 
     Floats = NDArray[np.float64]
     Half = tuple[Any, Floats]  # column and label
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _NEIGHBOURS = {"binary": 25, "regression": 5}
 
 
-def separation(values: NDArray[Any], y: Floats, *, seed: int = 0) -> float:
+def separation(values: NDArray[Any] | Texts, y: Floats, *, seed: int = 0) -> float:
     """Return the ROC AUC that one column reaches alone.
 
     Args:
@@ -39,10 +41,10 @@ def separation(values: NDArray[Any], y: Floats, *, seed: int = 0) -> float:
         positives near each value.
     """
     learnt = _out_of_half(values, y, "binary", roc_auc, seed)
-    return max(learnt, 0.5, 0.0 if values.dtype == object else _ordered(values, y))
+    return max(learnt, 0.5, 0.0 if is_text(values) else _ordered(values, y))
 
 
-def explained(values: NDArray[Any], y: Floats, *, seed: int = 0) -> float:
+def explained(values: NDArray[Any] | Texts, y: Floats, *, seed: int = 0) -> float:
     """Return the share of a quantity's variance that one column explains alone.
 
     Args:
@@ -74,7 +76,7 @@ def _auc(positives: NDArray[np.intp], rows: NDArray[np.intp]) -> float:
     return float((positives * (below + negatives / 2)).sum() / pairs) if pairs else float("nan")
 
 
-def _ordered(values: Floats, y: Floats) -> float:
+def _ordered(values: Any, y: Floats) -> float:
     found = distinct(values)
     places = found.codes + 1  # missing comes first
     rows = np.bincount(places, minlength=len(found.values) + 1)
@@ -84,7 +86,7 @@ def _ordered(values: Floats, y: Floats) -> float:
 
 
 def _out_of_half(
-    values: NDArray[Any],
+    values: NDArray[Any] | Texts,
     y: Floats,
     kind: str,
     measure: Callable[[Floats, Floats], float],
@@ -93,10 +95,10 @@ def _out_of_half(
     """Return the mean measure of both halves, each foretold by the other; 0 where neither can be."""
     first = np.zeros(len(y), dtype=bool)
     first[np.random.default_rng(seed).permutation(len(y))[: len(y) // 2]] = True
-    column = distinct(values).codes if values.dtype == object else values
+    column = distinct(values).codes if is_text(values) else values
     halves = [(column[side], y[side]) for side in (first, ~first)]
     found = [
-        measure(_foretell(known, other[0], kind, text=values.dtype == object), other[1])
+        measure(_foretell(known, other[0], kind, text=is_text(values)), other[1])
         for known, other in (halves, halves[::-1])
     ]
     return float(np.mean(found)) if np.isfinite(found).all() else 0.0

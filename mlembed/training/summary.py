@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlembed.training.distinct import count_texts
+from mlembed.training.distinct import count_texts, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,18 +46,19 @@ def summarise(columns: Sequence[Column], dataset: Dataset) -> dict[str, Any]:
         one width) and `bins` (about ten of as many rows; the first and last are open) of finite
         numbers and times in seconds since 1970, `top` (value and rows) of categories and booleans.
     """
+    held = dataset.held()
     return {
         "digest": dataset.digest,
         "n": len(dataset.y),
         "n_read": dataset.n_read,
         "n_rejected": dataset.n_rejected,
         "reasons": dict(dataset.reasons.most_common()),
-        "columns": [describe_column(column, dataset.columns[column.name]) for column in columns],
+        "columns": [describe_column(column, held[column.name]) for column in columns],
     }
 
 
-def describe_column(column: Column, values: NDArray[Any]) -> dict[str, Any]:
-    """Return the summary of one column, `(n_records,)`."""
+def describe_column(column: Column, values: Any) -> dict[str, Any]:
+    """Return the summary of one column as a `Dataset` holds it, `(n_records,)`."""
     told: dict[str, Any] = {"column": column.name, "kind": column.kind}
     if column.kind in ("category", "boolean"):
         counts = count_named(values)
@@ -77,9 +78,9 @@ def _presence(n: int, n_present: int, n_distinct: int) -> dict[str, Any]:
     return {"missing_share": (n - n_present) / n if n else 0.0, "n_distinct": n_distinct}
 
 
-def count_named(values: NDArray[Any]) -> dict[str, int]:
+def count_named(values: Any) -> dict[str, int]:
     """Return how many rows have each value of a category, or true and false of a boolean."""
-    if values.dtype == object:
+    if is_text(values):
         return count_texts(values)
     counts = {"true": int((values == 1).sum()), "false": int((values == 0).sum())}
     return {name: count for name, count in counts.items() if count}

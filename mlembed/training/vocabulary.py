@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlembed.columns import MAX_CODES
 from mlembed.errors import DataError
+from mlembed.training.distinct import count_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlembed.columns import Column
     from mlembed.training.dataset import Dataset
@@ -28,8 +28,9 @@ def learn(columns: Sequence[Column], dataset: Dataset) -> tuple[Column, ...]:
     Raises:
         DataError: If a category has no value to learn, or too many where none may be unknown.
     """
+    held = dataset.held()
     return tuple(
-        _learn(column, Counter(dataset.columns[column.name].tolist()))
+        _learn(column, count_texts(held[column.name]))
         if column.kind == "category" and not column.declared
         else column
         for column in columns
@@ -46,11 +47,12 @@ def require_known(columns: Sequence[Column], dataset: Dataset) -> None:
     Raises:
         DataError: If there are such values; lists the columns.
     """
+    held = dataset.held()
     problems = []
     for column in columns:
         if column.kind == "category" and column.unknown_code is None:
-            counts = Counter(dataset.columns[column.name].tolist())
-            n = sum(counts[text] for text in set(counts) - {None, *column.vocabulary})
+            counts = count_texts(held[column.name])
+            n = sum(counts[text] for text in set(counts) - set(column.vocabulary))
             if n:
                 problems.append(f"'{column.name}' ({n:,} rows)")
     if problems:
@@ -73,10 +75,9 @@ def _require_short(name: str, vocabulary: Sequence[str]) -> None:
         raise DataError(f"category '{name}' has a value with a NUL character: clean the table")
 
 
-def _learn(column: Column, counts: Counter[str | None]) -> Column:
+def _learn(column: Column, counts: Mapping[str, int]) -> Column:
     rule = column.rule
-    seen = [value for value in counts if value is not None]
-    ranked = sorted(seen, key=lambda value: (-counts[value], value))
+    ranked = sorted(counts, key=lambda value: (-counts[value], value))
     if rule.unknown == "error":
         if len(ranked) > rule.max_size:
             raise DataError(

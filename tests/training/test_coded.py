@@ -48,7 +48,7 @@ def test_texts_are_what_they_stand_for(cells: list[str | None], data: st.DataObj
     rows = data.draw(st.lists(st.integers(0, len(cells) - 1)))
 
     assert held.array().tolist() == cells
-    assert held.take(np.array(rows, dtype=np.intp)).array().tolist() == [cells[i] for i in rows]
+    assert held[np.array(rows, dtype=np.intp)].array().tolist() == [cells[i] for i in rows]
     assert dict(zip(held.texts.tolist(), held.counts().tolist(), strict=True)) == {
         text: cells.count(text) for text in held.texts
     }

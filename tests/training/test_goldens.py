@@ -30,7 +30,9 @@ def chosen(threshold: float | None = 0.5, kind: str = "binary") -> Any:
     one = Fitted(estimator, kind=kind)
     session = Session(one.model)
     splits = lowering.split_values(one.estimator, one.specs)
-    golden = choose_golden("m@1", COLUMNS, session, X, splits=splits, threshold=threshold)
+    golden = choose_golden(
+        "m@1", COLUMNS, session, X, session.run_matrix(X), splits=splits, threshold=threshold
+    )
     return golden, session, splits
 
 
@@ -102,8 +104,9 @@ def test_golden_rows_of_a_quantity_hold_its_least_and_greatest(threshold: float 
 def test_golden_rows_have_finite_scores() -> None:
     """An id of 2**53 makes infinity of an exponential: a host replays the other rows."""
     one = Fitted(PoissonRegressor(max_iter=1000), kind="regression")
+    session = Session(one.model)
 
-    golden = choose_golden("m@1", COLUMNS, Session(one.model), X)
+    golden = choose_golden("m@1", COLUMNS, session, X, session.run_matrix(X))
 
     accounts = {record["account"] for record in golden.records}
     assert np.isfinite(golden.scores).all()
@@ -119,13 +122,15 @@ def test_golden_rows_need_a_finite_score() -> None:
     model = lowering.serialize(lowering.lower(one.estimator, COLUMNS, TRANSFORMS, FEATURES))
 
     with pytest.raises(DataError, match=r"^m@1: no held-out row has a finite score; scale the lab"):
-        choose_golden("m@1", COLUMNS, Session(model), X)
+        choose_golden("m@1", COLUMNS, Session(model), X, Session(model).run_matrix(X))
 
 
 def test_golden_rows_of_one_row() -> None:
     """A single held-out row is enough to make them of."""
     _, session, splits = chosen()
 
-    golden = choose_golden("m@1", COLUMNS, session, X[:1], splits=splits, threshold=0.5)
+    golden = choose_golden(
+        "m@1", COLUMNS, session, X[:1], session.run_matrix(X[:1]), splits=splits, threshold=0.5
+    )
 
     assert len(golden.records) > 20

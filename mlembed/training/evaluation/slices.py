@@ -173,11 +173,10 @@ def _ends(
 ) -> list[tuple[float, float] | None]:
     """Return the interval of each slice; one draw of weights serves them all."""
     values = np.full((resamples, len(found)), np.nan)
+    parts = [item.of.among(item.part.rows) for item in found]
     start = 0
     for weights in bootstrap.draws(rows.n, resamples, seed, rows.clusters) if found else ():
-        for i, item in enumerate(found):
-            block = np.take(weights, item.part.rows, axis=1)
-            values[start : start + len(weights), i] = item.of.many(block)
+        values[start : start + len(weights)] = bootstrap.each_of(parts, weights)
         start += len(weights)
     for i, item in enumerate(found):
         if rows.entities_of(item.part.rows) < bootstrap.MIN_CLUSTERS:
