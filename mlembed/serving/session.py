@@ -179,7 +179,8 @@ class Session:
 
         Large tables keep two cores busy, if a second one is free.
         """
-        size = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
+        most = max(_LEAST_BLOCK, _BLOCK_CELLS // self.n_columns)
+        size = -(-len(x) // -(-len(x) // most)) if len(x) else most  # of one length, none left over
         names = [self._output]
 
         def run(part: slice) -> NDArray[np.float64]:

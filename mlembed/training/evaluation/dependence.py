@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlembed.serving.pool import shared
 from mlembed.training.evaluation.values import label_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def dependence(
     """
     size = min(rows.n, MAX_ROWS)
     picks = np.random.default_rng(seed).choice(rows.n, size, replace=False)
-    return [_curve(rows, rows.position(name), rows.x[np.sort(picks)], score) for name in names]
+    x = rows.x[np.sort(picks)]
+    return shared(lambda name: _curve(rows, rows.position(name), x, score), names)
 
 
 def _curve(rows: Rows, position: int, x: Floats, score: Score) -> dict[str, Any]:

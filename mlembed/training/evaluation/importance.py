@@ -6,6 +6,7 @@ same, each may look unimportant, since the other still says it.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from mlembed.monitoring import bootstrap
 from mlembed.monitoring.judged import measure_of, sign_of, undefined
 from mlembed.monitoring.metrics import METRICS
 from mlembed.monitoring.shares import Z_95
+from mlembed.serving.pool import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +60,12 @@ def importance(
     if undefined(metric, y, base):
         return []
     moved = [i for i in range(x.shape[1]) if _varies(rows.x[:, i])]
-    tables = [base]
-    for i in moved:
-        tables.extend(_shuffled(x, i, rows.x[:, i], score, random))
+    drawn_cells = [_draw(rows.x[:, i], len(x), random) for i in moved]  # in turn, by one generator
+
+    def score_without(place: int) -> Floats:
+        return _replaced(x, moved[place], drawn_cells[place], score)
+
+    tables = [base, *itertools.chain(*shared(score_without, range(len(moved))))]
     measures = [measure_of(metric, y, scores, threshold).times(weights) for scores in tables]
     clusters = None if rows.clusters is None else rows.clusters[picks]
     drawn = bootstrap.resample(measures, len(y), _RESAMPLES, seed, clusters)
@@ -116,16 +121,18 @@ def _varies(values: Floats) -> bool:
     return bool(np.any(values != values[0])) and not bool(np.isnan(values).all())
 
 
-def _shuffled(
-    x: Floats, column: int, values: Floats, score: Score, random: np.random.Generator
-) -> Floats:
-    """Score the rows with one column shuffled, `(REPEATS, n)`, or `(REPEATS, n, n_classes)`.
+def _draw(values: Floats, n: int, random: np.random.Generator) -> Floats:
+    """Return *n* values of a column in another order, `REPEATS` times, one after the other.
 
-    Its values are those of all rows, each once at most: among the rows picked a rare class has more
-    than its share, so theirs would be the values of another table.
+    They are those of all rows, each once at most: among the rows picked a rare class has more than
+    its share, so theirs would be the values of another table.
     """
+    return np.concatenate([random.choice(values, n, replace=False) for _ in range(REPEATS)])
+
+
+def _replaced(x: Floats, column: int, cells: Floats, score: Score) -> Floats:
+    """Score the rows with other *cells*, `(REPEATS, n)`, or `(REPEATS, n, n_classes)`."""
     changed = np.tile(x, (REPEATS, 1))
-    drawn = [random.choice(values, len(x), replace=False) for _ in range(REPEATS)]
-    changed[:, column] = np.concatenate(drawn)
+    changed[:, column] = cells
     scores = score(changed)
     return scores.reshape(REPEATS, len(x), *scores.shape[1:])
