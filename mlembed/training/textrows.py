@@ -66,14 +66,12 @@ class TextRows:
         """
         if not rows:
             return
+        columns = np.ascontiguousarray(np.array(rows, dtype=object).T)
         start = self.n_rows + 1
         given = {
             "n": np.arange(start, start + len(rows)),
             "problem": np.array(problems or [None] * len(rows), dtype=object),
-            **{
-                f"c{i}": np.array(cells, dtype=object)
-                for i, cells in enumerate(zip(*rows, strict=True))
-            },
+            **{f"c{i}": cells for i, cells in enumerate(columns)},
         }
         try:
             with lent(self._connection, "chunk", given):
