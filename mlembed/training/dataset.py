@@ -18,7 +18,7 @@ import numpy as np
 from mlembed.errors import DataError
 from mlembed.training import rejects as rejected_rows
 from mlembed.training.coded import Columns, Texts
-from mlembed.training.fetching import fetch, fetch_doubles, good_rows
+from mlembed.training.fetching import fetch, fetch_column, fetch_doubles, good_rows
 from mlembed.training.judging import judge
 from mlembed.training.sources import opened
 
@@ -138,7 +138,10 @@ def read(
         if n_rejected == source.n_rows:
             raise DataError(_all_rejected(source, reasons))
         good = good_rows(source)
-        held = {column.name: fetch(source, f"v{i}", good) for i, column in enumerate(columns)}
+        held = {
+            column.name: fetch_column(source, column, f"v{i}", good)
+            for i, column in enumerate(columns)
+        }
         known = {
             name: held[name] if name in held else fetch(source, f"e{i}", good)
             for i, name in enumerate(extra)

@@ -16,6 +16,7 @@ from mlembed.training.coded import Texts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlembed.columns import Column
     from mlembed.training.sources import Source
 
 
@@ -25,6 +26,14 @@ def good_rows(source: Source) -> NDArray[np.bool_]:
     numbers = source.connection.execute("SELECT n FROM faults").fetchnumpy()["n"]
     good[np.asarray(numbers, dtype=np.intp) - 1] = False
     return good
+
+
+def fetch_column(
+    source: Source, column: Column, name: str, good: NDArray[np.bool_]
+) -> NDArray[Any] | Texts:
+    """Return the values of *column*, whose view is *name*, in the *good* rows, in their order."""
+    read = _texts if column.kind == "category" else fetch_doubles
+    return read(source, name, good)
 
 
 def fetch(source: Source, name: str, good: NDArray[np.bool_]) -> NDArray[Any] | Texts:

@@ -75,7 +75,7 @@ def judge(
     fields["y"] = cells.of_label(label) if label is not None else _Field("NULL::DOUBLE", ())
     for i, name in enumerate(extra):
         fields[f"e{i}"] = (
-            _Field(fields[values[name]].sql, (), fields[values[name]].x)
+            dataclasses.replace(fields[values[name]], problems=())
             if name in values
             else cells.of_extra(name, f"e{i}")
         )
@@ -95,6 +95,7 @@ class _Field:
     sql: str
     problems: Sequence[Problem]
     x: str = ""
+    is_text: bool = False
 
 
 class _Cells:
@@ -128,10 +129,10 @@ class _Cells:
         if classes:
             source += f" LEFT JOIN classes ON classes.x = CAST({field.x} AS VARCHAR)"
         run(f"CREATE VIEW {name} AS {rules.query({'n': 'n', 'v': field.sql}, source)}").fetchall()
-        different = rules.query({c: f"DISTINCT {c}"}, "raw")
-        read = rules.query({"c": c, field.x: self._cells[field.x]}, f"({different})")
-        texts = rules.query({"c": "c", "v": field.sql}, f"({read})")
-        if not classes:
+        if field.is_text:
+            different = rules.query({c: f"DISTINCT {c}"}, "raw")
+            read = rules.query({"c": c, field.x: self._cells[field.x]}, f"({different})")
+            texts = rules.query({"c": "c", "v": field.sql}, f"({read})")
             run(f"CREATE VIEW {name}_texts AS {texts}").fetchall()
             run(f"CREATE VIEW {name}_cells AS {rules.query({'n': 'n', 'c': c}, 'raw')}").fetchall()
 
@@ -168,7 +169,8 @@ class _Cells:
         """Return how a column of the record is read, as *v*."""
         x, name = self.x(column.name), column.name
         problems = [(when, f"'{name}' {what}") for when, what in rules.problems(column, x, v)]
-        return _Field(rules.value(column, x, self._kinds[name]), problems, x)
+        read = rules.value(column, x, self._kinds[name])
+        return _Field(read, problems, x, is_text=column.kind == "category")
 
     def of_label(self, label: Label) -> _Field:
         """Return how the label is read, as `y`."""
@@ -192,7 +194,7 @@ class _Cells:
         for read in (rules.number(x, kind), rules.time(x, kind)):
             if not self.count(f"count(*) FILTER ({x} IS NOT NULL AND {read} IS NULL)"):
                 return _Field(read, [_infinite(e, f"'{name}'")], x)
-        return _Field(x, [], x)
+        return _Field(x, [], x, is_text=True)
 
 
 def _is_classified(label: Label | None) -> bool:
@@ -247,7 +249,10 @@ def _write(
     )
     reason = {"reason": f"coalesce(problem, concat_ws('; ', {cases}))"}
     names = {name: name for name in ("n", *cells.names, *fields)}
-    faults = rules.query({"n": "n", "reason": "reason"}, "judged WHERE reason <> ''")
+    # Not materialised, each cell is cleaned once for the filter and once for the words.
+    of_all = rules.query({"n": "n", "reason": "reason"}, "judged")
+    of_some = rules.query({"n": "n", "reason": "reason"}, "told WHERE reason <> ''")
+    faults = f"WITH told AS MATERIALIZED ({of_all}) {of_some}"
     run = cells.source.connection.execute
     run(f"CREATE VIEW judged AS {rules.query(names | reason, f'({read})')}").fetchall()
     run(f"CREATE TABLE faults AS {faults}").fetchall()

@@ -10,7 +10,7 @@ import numpy as np
 from mlembed.training import rules
 from mlembed.training.cleaning import Cleaning
 from mlembed.training.coded import Columns
-from mlembed.training.fetching import fetch, good_rows
+from mlembed.training.fetching import fetch_column, good_rows
 from mlembed.training.judging import judge
 from mlembed.training.sources import opened
 
@@ -54,5 +54,8 @@ def read_unlabelled(data: Any, columns: Sequence[Column]) -> Unlabelled:
         reasons: dict[int, str] = dict(source.connection.execute(faults).fetchall())
         good = good_rows(source)
         rows = (np.flatnonzero(good) + 1).tolist()
-        held = {column.name: fetch(source, f"v{i}", good) for i, column in enumerate(columns)}
+        held = {
+            column.name: fetch_column(source, column, f"v{i}", good)
+            for i, column in enumerate(columns)
+        }
     return Unlabelled(columns=Columns(held), rows=rows, reasons=reasons)
