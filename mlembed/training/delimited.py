@@ -16,7 +16,7 @@ from mlembed.training.parquet import differing
 from mlembed.training.textrows import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -51,17 +51,31 @@ def stage(rows: TextRows, path: Path, text: TextIO, headers: list[str], *, trim:
     width = len(headers)
     rows.widen(width)
     while chunk := lines.take(CHUNK):
-        try:
-            good = [row for row in csv.reader(chunk, **_format(separator, trim=trim)) if row]
-        except csv.Error:  # a quote is broken, or its end is in the next chunk
-            lines.give_back(chunk)
-            records: Iterable[Row] = itertools.islice(_records(lines, separator, trim=trim), CHUNK)
-        else:
-            if set(map(len, good)) <= {width}:
-                rows.append(good)
-                continue
-            records = ((None, row) for row in good)
+        cells = _cells(chunk, width, separator, trim=trim)
+        if cells is not None:
+            rows.append(cells)
+            continue
+        lines.give_back(chunk)
+        records = itertools.islice(_records(lines, separator, trim=trim), CHUNK)
         rows.extend(row if len(row[1]) == width else _fit(row, width, separator) for row in records)
+
+
+def _cells(lines: list[str], width: int, separator: str, *, trim: bool) -> list[str] | None:
+    """Return the cells of all *lines*, row by row, in one list; None where a row does not fit.
+
+    It is then read record by record: it may be ragged, its quote may be broken, or end in a line
+    that is not among them. One list, and not one a row, gives the garbage collector nothing to do.
+    """
+    cells: list[str] = []
+    try:
+        for row in csv.reader(lines, **_format(separator, trim=trim)):
+            if len(row) == width:
+                cells += row
+            elif row:
+                return None
+    except csv.Error:
+        return None
+    return cells
 
 
 def _format(separator: str, *, trim: bool) -> dict[str, Any]:

@@ -50,35 +50,36 @@ class TextRows:
         """
         rest = iter(rows)
         while chunk := list(itertools.islice(rest, CHUNK)):
-            self.append([cells for _, cells in chunk], [problem for problem, _ in chunk])
+            cells = [cell for _, row in chunk for cell in row]
+            self.append(cells, [problem for problem, _ in chunk])
 
     def append(
-        self, rows: Sequence[Sequence[str | None]], problems: Sequence[str | None] | None = None
+        self, cells: list[str | None] | list[str], problems: list[str | None] | None = None
     ) -> None:
-        """Append at most `CHUNK` *rows*, each with a cell a column.
+        """Append at most `CHUNK` rows.
 
         Args:
-            rows: Their cells.
-            problems: What is wrong with each; None where nothing is with any.
+            cells: The cells of the first row, a column each, those of the second, and so on.
+            problems: What is wrong with each row; None where nothing is with any.
 
         Raises:
             UnicodeError: If a cell is no Unicode text.
         """
-        if not rows:
+        n = len(cells) // self._width if problems is None else len(problems)
+        if not n:
             return
-        columns = np.ascontiguousarray(np.array(rows, dtype=object).T)
-        start = self.n_rows + 1
+        columns = np.ascontiguousarray(np.array(cells, dtype=object).reshape(n, self._width).T)
         given = {
-            "n": np.arange(start, start + len(rows)),
-            "problem": np.array(problems or [None] * len(rows), dtype=object),
-            **{f"c{i}": cells for i, cells in enumerate(columns)},
+            "n": np.arange(self.n_rows + 1, self.n_rows + 1 + n),
+            "problem": np.array(problems or [None] * n, dtype=object),
+            **{f"c{i}": column for i, column in enumerate(columns)},
         }
         try:
             with lent(self._connection, "chunk", given):
                 self._run(f"INSERT INTO {self._name} FROM chunk")
         except duckdb.InvalidInputException as error:
             raise UnicodeError from error
-        self.n_rows += len(rows)
+        self.n_rows += n
 
     def _run(self, statement: str) -> None:
         self._connection.execute(statement).fetchall()
