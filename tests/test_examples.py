@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_quickstart_tells_the_whole_story(tmp_path: Path) -> None:
     """From training to a delivered action: drift found, challenger promoted, served live."""
     command = [sys.executable, str(EXAMPLES / "quickstart.py"), "--keep", str(tmp_path)]

@@ -10,14 +10,9 @@ Names resolve on first use: the trainer's libraries are an extra that hosts need
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from mlembed.errors import MissingExtraError
-
-# OpenMP reads it once, when scikit-learn is first imported. Where the CPUs are not ours alone, the
-# threads of a boosted ensemble else spin while they wait for each other: 50 s for a fit of 1 s.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from mlembed.training.candidate import Candidate

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -99,7 +102,8 @@ def openmp() -> set[int]:
 def test_fit_grows_on_one_thread_what_more_would_only_wait_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Few rows are fitted on one thread, many on as many as there were, and these stay as they were."""
+    """Where threads sleep, few rows are fitted on one, many on all, and these stay as they were."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     declared = declare(candidates=[DecisionTreeClassifier(max_depth=2)])
     table = declared.read(orders(400))
     prepared = prepare_table(declared, learn(declared.columns, table), table)
@@ -115,8 +119,50 @@ def test_fit_grows_on_one_thread_what_more_would_only_wait_for(
     monkeypatch.setattr(DecisionTreeClassifier, "fit", watched)
     with threadpool_limits(limits=3, user_api="openmp"), monkeypatch.context() as patched:
         for fewest in (cells + 1, cells):
-            patched.setattr(threads, "_FEWEST_CELLS", fewest)
+            patched.setattr(threads, "_FEWEST_FOR_SLEEPERS", fewest)
             fit(declared, competitor, prepared, slice(None))
             seen.append(openmp())
 
     assert seen == [{1}, {3}, {3}, {3}]
+
+
+def test_fit_leaves_the_cores_to_those_who_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that spin are as many as have a core: none beside a full machine, or for few rows."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    looked: list[int] = []
+    look = threads.free_cores
+
+    def watched(most: int) -> int:
+        looked.append(look(most))
+        return looked[-1]
+
+    monkeypatch.setattr(threads, "free_cores", watched)
+    neighbours = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(4 * (os.cpu_count() or 1))
+    ]
+    try:
+        with threadpool_limits(limits=2, user_api="openmp"):
+            with threads.for_cells(99_999):
+                assert openmp() == {1}
+            assert looked == []
+            with threads.for_cells(100_000):
+                assert openmp() == {1}
+            assert openmp() == {2}
+        with threadpool_limits(limits=1, user_api="openmp"), threads.for_cells(100_000):
+            assert openmp() == {1}
+    finally:
+        for process in neighbours:
+            process.kill()
+            process.wait()
+    assert looked == [1]
+
+
+def test_fit_uses_every_core_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as the look has found free, and no more than OpenMP had."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with threadpool_limits(limits=3, user_api="openmp"):
+        for free, expected in ((2, 2), (3, 3)):
+            monkeypatch.setattr(threads, "free_cores", lambda _, free=free: free)
+            with threads.for_cells(100_000):
+                assert openmp() == {expected}

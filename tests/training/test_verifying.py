@@ -269,7 +269,7 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from sklearn.ensemble import HistGradientBoostingClassifier
 from visits import trainer, visits
 from mlembed.training import threads
-threads._FEWEST_CELLS = 0
+threads._FEWEST_FOR_SLEEPERS = 0
 boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5)
 model = trainer(candidates=[boosting]).train(visits(6000)).bundle.files["model.onnx"]
 print(hashlib.sha256(model).hexdigest())
