@@ -18,6 +18,7 @@ from mlembed.serving.tables import encode_columns
 from mlembed.training import dataset as datasets
 from mlembed.training.coded import Columns, Texts
 from mlembed.training.dataset import Dataset
+from mlembed.training.distinct import count_texts, distinct
 from mlembed.training.matrix import encode_dataset
 from mlembed.training.vocabulary import learn
 from training.tables import COLUMNS, TABLES, mapping, read_table
@@ -48,6 +49,10 @@ def test_texts_are_what_they_stand_for(cells: list[str | None], data: st.DataObj
     rows = data.draw(st.lists(st.integers(0, len(cells) - 1)))
 
     assert held.array().tolist() == cells
+    codes, known, counts = distinct(held)
+    assert [None if code < 0 else known[code] for code in codes.tolist()] == cells
+    assert dict(zip(known.tolist(), counts.tolist(), strict=True)) == count_texts(objects(cells))
+    assert count_texts(held) == count_texts(objects(cells))
     assert held[np.array(rows, dtype=np.intp)].array().tolist() == [cells[i] for i in rows]
     assert dict(zip(held.texts.tolist(), held.counts().tolist(), strict=True)) == {
         text: cells.count(text) for text in held.texts

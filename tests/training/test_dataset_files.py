@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlembed.columns import Column
+from mlembed.training import delimited, textrows
 from mlembed.training.labels import Binary
 from training.tables import AGE, COLUMNS, FORMS, GOOD, mapping, read_table, write
 
@@ -41,6 +42,27 @@ def test_read_marks_ragged_rows_and_loses_none(tmp_path: Path) -> None:
         '4,has a broken quote,"""4""4,no",',
         '5,has a broken quote,"""5,no",',
     ]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 100])
+def test_read_finds_the_same_rows_however_they_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """A quoted cell that goes over the end of a chunk, and rows that do not fit, are told alike."""
+    lines = ["age,job,paid", "1,a,yes", '2,"b', "b", 'b",no', "", "3,c", '4,"d,no', '5,"e""",yes']
+    path = write(tmp_path / "t.csv", "\n".join([*lines, "6,f,yes,x", '7,"g', 'g",no', "8,h,no"]))
+    monkeypatch.setattr(delimited, "CHUNK", chunk)
+    monkeypatch.setattr(textrows, "CHUNK", chunk)
+
+    table = read_table(path, (COLUMNS[0], COLUMNS[3]))
+
+    assert table.columns["age"].tolist() == [1.0, 2.0, 5.0, 7.0, 8.0]
+    assert table.columns["job"].tolist() == ["a", "b\nb\nb", 'e"', "g\ng", "h"]
+    assert table.reasons == {
+        "has too few fields": 1,
+        "has too many fields": 1,
+        "has a broken quote": 1,
+    }
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
