@@ -139,7 +139,7 @@ def test_fit_leaves_the_cores_to_those_who_are_at_work(monkeypatch: pytest.Monke
     monkeypatch.setattr(threads, "free_cores", watched)
     neighbours = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(4 * (os.cpu_count() or 1))
+        for _ in range(2 * (os.cpu_count() or 1))
     ]
     try:
         with threadpool_limits(limits=2, user_api="openmp"):
